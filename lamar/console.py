@@ -1,0 +1,51 @@
+"""What a person sees: plain lines, progress bars, and one-line errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lamar.errors import LamarError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress() -> Progress:
+    """A progress bar on standard error: done / total, time left, and a free `note` column."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def say(line: str) -> None:
+    """Print one plain line; brackets in it (item text) are never read as markup."""
+    console.print(line, markup=False)
+
+
+def user_errors(command: F) -> F:
+    """Decorate a command: a LamarError ends it with one line and exit status 1, Ctrl-C with 130."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except LamarError as error:
+            say(f"error: {error}")
+            sys.exit(1)
+        except KeyboardInterrupt:
+            say("interrupted; nothing half-written is left, run the same command to go on")
+            sys.exit(130)
+
+    return wrapped  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""Raw files of any catalogue to three prepared tables."""

@@ -1,0 +1,45 @@
+"""JSON lines, plain or gzip, read one at a time; lines that cannot be used are counted, not fatal."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lamar.data.raw import Tally
+from lamar.errors import LamarError
+
+
+def records(path: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) of every good line, and count the others in `tally`.
+
+    Raises LamarError naming the file when the gzip is broken or cut short.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                tally.total += 1
+                record = _parsed(line)
+                if isinstance(record, dict):
+                    yield number, record
+                else:
+                    tally.bad("not a JSON object", number)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise broken(path, error) from None
+
+
+def _parsed(line: bytes) -> Any:
+    """The JSON value of a line, None when it has none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def broken(path: Path, error: Exception) -> LamarError:
+    """The one-line error for an archive that cannot be read to its end."""
+    return LamarError(f"{path}: broken or cut short ({error}); delete it and fetch it again")

@@ -1,0 +1,1 @@
+"""From scores to ranks, from ranks to metrics, and what each result was made from."""

@@ -1,0 +1,88 @@
+"""The ranks table: where each user's target landed among the candidates. Every number is computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from lamar.errors import LamarError
+from lamar.files import written_whole
+
+SCHEMA = dict.fromkeys(("user", "item", "seed", "greater", "equal", "candidates"), pl.Int32)
+
+
+def rank_scores(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count the items scored higher than each user's target, and the others scored exactly the same.
+
+    scores: (users, items) float; targets: (users,) int, positions in 0..items-1. Returns greater and equal, each
+    (users,) int32. Raises LamarError for a NaN score: compared with anything it is false, which would rank the
+    target first (recformer-notes 4.19).
+    """
+    broken = np.isnan(scores).any(axis=1)
+    if broken.any():
+        raise LamarError(f"scores of user row {broken.argmax()} contain NaN: lower the learning rate of this model")
+    target_scores = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
+    greater = (scores > target_scores).sum(axis=1, dtype=np.int32)
+    equal = (scores == target_scores).sum(axis=1, dtype=np.int32) - np.int32(1)
+    return greater, equal
+
+
+def rank_users(batches: Iterable[np.ndarray], users: np.ndarray, targets: np.ndarray, seed: int) -> pl.DataFrame:
+    """The ranks table of one split under one seed.
+
+    batches: scores (batch, items) of consecutive users, consumed one at a time; users, targets: (users,) int.
+    Raises LamarError for NaN, and ValueError when the batches do not cover exactly these users.
+    """
+    ranked, candidates, start = [], [], 0
+    for scores in batches:
+        ranked.append(rank_scores(scores, targets[start : start + len(scores)]))
+        candidates.append(np.full(len(scores), scores.shape[1]))
+        start += len(scores)
+    if start != len(users):
+        raise ValueError(f"{start} rows of scores for {len(users)} users")
+    greater, equal = (np.concatenate(counts) for counts in zip(*ranked, strict=True))
+    seeds = np.full(start, seed)
+    columns = (users, targets, seeds, greater, equal, np.concatenate(candidates))
+    return pl.DataFrame({name: pl.Series(values, dtype=pl.Int32) for name, values in zip(SCHEMA, columns, strict=True)})
+
+
+def write(path: Path, ranks: pl.DataFrame) -> None:
+    """Write a ranks table, sorted by seed and user so that equal tables are equal files."""
+    with written_whole(path) as unfinished:
+        ranks.sort("seed", "user").write_parquet(unfinished, compression="zstd", compression_level=19)
+
+
+def read(path: Path) -> pl.DataFrame:
+    """Read a ranks table and check it. Raises LamarError naming the file and what is wrong with it."""
+    try:
+        ranks = pl.read_parquet(path)
+    except FileNotFoundError:
+        raise LamarError(f"{path}: no such file; train this run first (dvc repro)") from None
+    except pl.exceptions.PolarsError as error:
+        raise LamarError(f"{path}: not a parquet table ({str(error).splitlines()[0]}); train this run again") from None
+    fault = _fault(ranks)
+    if fault:
+        raise LamarError(f"{path}: {fault}; train this run again")
+    return ranks
+
+
+def _fault(ranks: pl.DataFrame) -> str | None:
+    """What makes a table no ranks table, or None."""
+    if dict(ranks.schema) != SCHEMA:
+        return f"columns are {', '.join(f'{n} {t}' for n, t in ranks.schema.items())}, not {', '.join(SCHEMA)} (Int32)"
+    if ranks.is_empty():
+        return "no rows"
+    if sum(ranks.null_count().row(0)):
+        return "null values"
+    placed = (pl.col("greater") >= 0) & (pl.col("equal") >= 0) & (pl.col("candidates") >= 2)
+    outside = ranks.filter(~(placed & (pl.col("greater") + pl.col("equal") < pl.col("candidates"))))
+    if not outside.is_empty():
+        return f"user {outside['user'][0]} is ranked outside its candidates"
+    if ranks.select("user", "seed").is_duplicated().any():
+        return "a user is ranked twice under one seed"
+    if ranks.group_by("seed").len()["len"].n_unique() > 1:
+        return "the seeds rank different numbers of users"
+    return None

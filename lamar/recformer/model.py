@@ -1,0 +1,82 @@
+"""Recformer (Li et al. 2023): a text encoder that reads a history of items as one sequence of tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lamar.recformer.attention import Attention, window_mask
+from lamar.recformer.config import Shape
+from lamar.text.tokens import PAD
+
+
+class Embeddings(nn.Module):
+    """A token is its word, its place, its type (CLS, key, value) and the place of its item (Recformer, Eq. 2)."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Four tables of width `shape.hidden`."""
+        super().__init__()
+        self.first_position = shape.first_position
+        self.word = nn.Embedding(shape.vocabulary, shape.hidden)
+        self.position = nn.Embedding(shape.positions, shape.hidden)
+        self.token_type = nn.Embedding(PAD + 1, shape.hidden)
+        self.item_position = nn.Embedding(shape.max_items + 1, shape.hidden)
+        self.norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, ids: Tensor, types: Tensor, items: Tensor) -> Tensor:
+        """Integer (users, tokens) each -> (users, tokens, hidden)."""
+        places = torch.arange(ids.shape[1], device=ids.device) + self.first_position
+        summed = self.word(ids) + self.position(places) + self.token_type(types) + self.item_position(items)
+        return self.dropout(self.norm(summed))
+
+
+class Layer(nn.Module):
+    """A post-norm Transformer layer."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Attention and a two-layer network, each followed by dropout, a residual sum and a norm."""
+        super().__init__()
+        self.attention = Attention(shape.hidden, shape.heads)
+        self.attention_output = nn.Linear(shape.hidden, shape.hidden)
+        self.attention_norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
+        self.intermediate = nn.Linear(shape.hidden, shape.intermediate)
+        self.output = nn.Linear(shape.intermediate, shape.hidden)
+        self.output_norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
+        """(users, tokens, hidden) -> the same shape."""
+        return self._after(tokens, self.attention(tokens, mask, lengths))
+
+    def cls_only(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """CLS's row of `forward`, (users, hidden), without computing the others."""
+        return self._after(tokens[:, 0], self.attention.of_cls(tokens, lengths))
+
+    def _after(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        tokens = self.attention_norm(tokens + self.dropout(self.attention_output(attended)))
+        inner = functional.gelu(self.intermediate(tokens))
+        return self.output_norm(tokens + self.dropout(self.output(inner)))
+
+
+class Recformer(nn.Module):
+    """Token sequences -> the last hidden state of CLS, which stands for the user, or for an item read alone."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Random weights; `lamar.recformer.weights` loads those of a text encoder."""
+        super().__init__()
+        self.shape = shape
+        self.embeddings = Embeddings(shape)
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+
+    def forward(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
+        """Integer (users, tokens) each and lengths (users,) -> (users, hidden).
+
+        Nothing reads the last layer's other rows, so only CLS's is computed there.
+        """
+        tokens = self.embeddings(ids, types, items)
+        mask = window_mask(lengths, ids.shape[1], self.shape.window)
+        for layer in self.layers[:-1]:
+            tokens = layer(tokens, mask, lengths)
+        return self.layers[-1].cls_only(tokens, lengths)

@@ -1,0 +1,1 @@
+"""Every committed result on one page."""

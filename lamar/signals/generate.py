@@ -1,0 +1,91 @@
+"""Ask for the signal of every item, once: known answers come from journals, the rest from the LLM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from lamar import console
+from lamar.files import written_whole
+from lamar.llm import journal, local
+from lamar.llm.journal import Answer
+from lamar.params import LocalGenerator
+from lamar.signals.prompt import Messages, Prompt
+
+SHIPPED = Path("data/journals")  # answers that come with the repository, read first
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item's question and the key under which its answer is kept."""
+
+    item_id: str
+    key: str
+    messages: Messages
+
+
+def questions(items: pl.DataFrame, attributes: list[str], prompt: Prompt, generator: LocalGenerator) -> list[Question]:
+    """One question an item, in the order of `items` (columns item_id and the attributes)."""
+    asked = local.identity(generator)
+    rows = items.select("item_id", *attributes).iter_rows(named=True)
+    texts = [(row.pop("item_id"), prompt.messages(row)) for row in rows]
+    return [Question(item_id, journal.key_of(asked, messages), messages) for item_id, messages in texts]
+
+
+def journal_path(generator: LocalGenerator) -> Path:
+    """The journal of a generator's model on this machine."""
+    return journal.default_folder() / f"{generator.model}.jsonl"
+
+
+def shipped_path(dataset: str, generator: str) -> Path:
+    """The answers for a dataset that come with the repository."""
+    return SHIPPED / dataset / f"{generator}.jsonl"
+
+
+def answers(asked: list[Question], dataset: str, name: str, generator: LocalGenerator, batch: int) -> dict[str, Answer]:
+    """Every question's answer by key; only what no journal holds is asked. Each answer is kept as it arrives.
+
+    Raises LamarError when a journal is broken or held by another process, or the weights cannot be had.
+    """
+    shipped = journal.read(shipped_path(dataset, name))
+    known = {**journal.read(journal_path(generator)), **shipped}
+    missing = list({q.key: q for q in asked if q.key not in known}.values())
+    console.say(f"{len(asked):,} questions: {len(asked) - len(missing):,} known, {len(missing):,} to ask {generator.model}")
+    if missing:
+        for batch_of_answers in _ask(missing, generator, batch):
+            known.update({answer.key: answer for answer in batch_of_answers})
+    return {question.key: known[question.key] for question in asked}
+
+
+def _ask(missing: list[Question], generator: LocalGenerator, batch: int) -> Iterator[list[Answer]]:
+    with journal.opened(journal_path(generator)) as book, console.progress() as bar:
+        task = bar.add_task("asking", total=len(missing), note="loading the model")
+        model = local.LocalModel(generator, batch)
+        tokens = 0
+        for arrived in model.ask([question.messages for question in missing]):
+            book.append(arrived)
+            tokens += sum(answer.output_tokens for answer in arrived)
+            bar.update(task, advance=len(arrived), note=f"{tokens:,} tokens written")
+            yield arrived
+
+
+def write_responses(asked: list[Question], answered: dict[str, Answer], path: Path) -> None:
+    """The deterministic projection of the journal: one JSON line an item, sorted by item_id."""
+    with written_whole(path) as unfinished, unfinished.open("w") as file:
+        for question in sorted(asked, key=lambda question: question.item_id):
+            answer = json.loads(journal.to_line(answered[question.key]))
+            file.write(json.dumps({"item_id": question.item_id, **answer}, ensure_ascii=False) + "\n")
+
+
+def ship(asked: list[Question], dataset: str, name: str, generator: LocalGenerator) -> Path:
+    """Copy the answers to `asked` that this machine's journal holds into the repository; return the file."""
+    known = {**journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
+    path = shipped_path(dataset, name)
+    keys = sorted({question.key for question in asked} & known.keys())
+    with written_whole(path) as unfinished:
+        unfinished.write_text("".join(journal.to_line(known[key]) for key in keys))
+    return path

@@ -1,0 +1,49 @@
+"""Training examples: a random position of a user's history is the target, what comes before it the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Split:
+    """Histories (items, oldest first) and the target (users,) each is ranked on."""
+
+    histories: list[np.ndarray]
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Users:
+    """What there is to learn from and to rank: `train` sequences, and the validation and test splits."""
+
+    ids: np.ndarray
+    train: list[np.ndarray]
+    validation: Split
+    test: Split
+
+
+def read_users(path: str) -> Users:
+    """Read histories.parquet. Validation ranks on the training sequence, test on it and the validation item."""
+    table = pl.read_parquet(path)
+    train = [np.array(items, np.int64) for items in table["train"].to_list()]
+    validation = table["validation"].to_numpy().astype(np.int64)
+    test = table["test"].to_numpy().astype(np.int64)
+    longer = [np.append(items, item) for items, item in zip(train, validation, strict=True)]
+    return Users(table["user"].to_numpy(), train, Split(train, validation), Split(longer, test))
+
+
+def draw(train: list[np.ndarray], per_user: int, rng: np.random.Generator) -> Split:
+    """`per_user` examples of every user: a target at a uniform position, the items strictly before it as history.
+
+    The history may be empty (recformer-notes item 12).
+    """
+    lengths = np.repeat([len(items) for items in train], per_user)
+    positions = rng.integers(lengths)
+    users = np.repeat(np.arange(len(train)), per_user)
+    histories = [train[user][:position] for user, position in zip(users, positions, strict=True)]
+    targets = np.array([train[user][position] for user, position in zip(users, positions, strict=True)])
+    return Split(histories, targets)

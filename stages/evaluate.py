@@ -1,0 +1,38 @@
+"""evaluate: from the ranks of a run to its metrics, and beside them the signature of what made them."""
+
+from pathlib import Path
+
+import click
+
+from lamar import params
+from lamar.console import say, user_errors
+from lamar.evaluation import ranks as tables
+from lamar.evaluation.metrics import summarise
+from lamar.evaluation.signature import inputs, signature
+from lamar.files import write_json
+
+PROTOCOL = "full"  # every item is a candidate
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("run")
+@user_errors
+def main(dataset: str, run: str) -> None:
+    """Write metrics/DATASET/full/RUN.json and RUN.signature.json."""
+    chosen = params.load()
+    setting = params.entry(chosen.runs, "run", run)
+    features = params.entry(chosen.features, "features", setting.features)
+    ties = chosen.evaluate.ties
+    choices = {"dataset": dataset, "run": run, "model": setting.model, "protocol": PROTOCOL, "ties": ties}
+    ranks = tables.read(Path("ranks", dataset, PROTOCOL, f"{run}.parquet"))
+    metrics = summarise(ranks, ties)
+    made_from = inputs(dataset, setting.features, features)
+    folder = Path("metrics", dataset, PROTOCOL)
+    write_json(folder / f"{run}.json", metrics)
+    write_json(folder / f"{run}.signature.json", signature(choices, made_from, ranks))
+    say(f"{dataset}, {run}: NDCG@10 {metrics['ndcg@10']:.4f} ± {metrics['ndcg@10_std']:.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""generate: ask an LLM for the signal of every item of a dataset."""
+
+from pathlib import Path
+
+import click
+import polars as pl
+
+from lamar import params
+from lamar.console import user_errors
+from lamar.signals import generate
+from lamar.signals.prompt import load_prompt
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("generator")
+@user_errors
+def main(dataset: str, generator: str) -> None:
+    """Write data/responses/DATASET/GENERATOR.jsonl, asking only what no journal holds."""
+    chosen = params.load()
+    source = params.entry(chosen.datasets, "dataset", dataset)
+    writer = params.entry(chosen.generators, "generator", generator)
+    items = pl.read_parquet(f"data/prepared/{dataset}/items.parquet")
+    asked = generate.questions(items, source.attributes, load_prompt(source.prompt), writer)
+    answered = generate.answers(asked, dataset, generator, writer, chosen.generate.batch)
+    generate.write_responses(asked, answered, Path(f"data/responses/{dataset}/{generator}.jsonl"))
+
+
+if __name__ == "__main__":
+    main()
