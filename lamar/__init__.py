@@ -1,0 +1,1 @@
+"""LLM-written semantic signals for sequential recommenders, as a reproducible pipeline."""

@@ -9,8 +9,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from lamar.errors import LamarError
 
@@ -54,6 +57,14 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    """Write a table as zstd parquet. The bytes go through memory: polars does not report a full disk as an OSError."""
+    buffer = BytesIO()
+    table.write_parquet(buffer, compression="zstd")
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(buffer.getbuffer())
 
 
 def write_json(path: Path, value: Any) -> None:

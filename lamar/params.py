@@ -26,7 +26,7 @@ class Matrix(Section):
 
     datasets: list[str]
     generators: list[str]
-    features: list[str]
+    backbones: list[str]
     runs: list[str]
 
 
@@ -219,6 +219,13 @@ class Evaluate(Section):
     ties: Literal["expected", "published"]
 
 
+class Report(Section):
+    """The example signals of each generator that the page shows."""
+
+    seed: int
+    examples: Positive
+
+
 class Tracking(Section):
     """MLflow."""
 
@@ -241,6 +248,7 @@ class Params(Section):
     signals: SignalRules
     sequences: Sequences
     evaluate: Evaluate
+    report: Report
     tracking: Tracking
 
 

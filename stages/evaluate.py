@@ -24,10 +24,18 @@ def main(dataset: str, run: str) -> None:
     setting = params.entry(chosen.runs, "run", run)
     features = params.entry(chosen.features, "features", setting.features)
     ties = chosen.evaluate.ties
-    choices = {"dataset": dataset, "run": run, "model": setting.model, "protocol": PROTOCOL, "ties": ties}
+    choices = {
+        "dataset": dataset,
+        "run": run,
+        "model": setting.model,
+        "features": setting.features,
+        "settings": setting.model_dump(exclude={"model", "features", "seeds"}),
+        "protocol": PROTOCOL,
+        "ties": ties,
+    }
     ranks = tables.read(Path("ranks", dataset, PROTOCOL, f"{run}.parquet"))
     metrics = summarise(ranks, ties)
-    made_from = inputs(dataset, setting.features, features)
+    made_from = inputs(dataset, run, features)
     folder = Path("metrics", dataset, PROTOCOL)
     write_json(folder / f"{run}.json", metrics)
     write_json(folder / f"{run}.signature.json", signature(choices, made_from, ranks))

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-import polars as pl
 
 from lamar import params
 from lamar.console import user_errors
@@ -20,7 +19,7 @@ def main(dataset: str, generator: str) -> None:
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
-    items = pl.read_parquet(f"data/prepared/{dataset}/items.parquet")
+    items = generate.read_items(Path("data/prepared", dataset))
     asked = generate.questions(items, source.attributes, load_prompt(source.prompt), writer)
     answered = generate.answers(asked, dataset, generator, writer, chosen.generate.batch)
     generate.write_responses(asked, answered, Path(f"data/responses/{dataset}/{generator}.jsonl"))

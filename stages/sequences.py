@@ -1,4 +1,8 @@
-"""sequences: write what a model reads under one choice of features: item texts, and histories with their targets."""
+"""sequences: write what a run's model reads: item texts under the run's features, histories and their targets.
+
+Over runs rather than features, so that a run depends on its own sequences alone: another choice of features added to
+params.yaml trains nothing again. Equal files are one file in DVC's cache.
+"""
 
 from pathlib import Path
 
@@ -7,19 +11,20 @@ import polars as pl
 
 from lamar import params
 from lamar.console import say, user_errors
-from lamar.files import written_whole
+from lamar.files import write_parquet
 from lamar.text.histories import histories
 from lamar.text.items import enriched, read_signals, shuffled
 
 
 @click.command()
 @click.argument("dataset")
-@click.argument("features")
+@click.argument("run")
 @user_errors
-def main(dataset: str, features: str) -> None:
-    """Write data/sequences/DATASET/FEATURES/items.parquet and histories.parquet."""
+def main(dataset: str, run: str) -> None:
+    """Write data/sequences/DATASET/RUN/items.parquet and histories.parquet."""
     chosen = params.load()
     attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
+    features = params.entry(chosen.runs, "run", run).features
     wanted = params.entry(chosen.features, "features", features)
     signals = [read_signals(f"data/signals/{dataset}/{generator}.parquet") for generator in wanted.signals]
     if wanted.control == "shuffled":
@@ -32,9 +37,8 @@ def main(dataset: str, features: str) -> None:
         ),
     }
     for name, table in tables.items():
-        with written_whole(Path("data/sequences", dataset, features, f"{name}.parquet")) as unfinished:
-            table.write_parquet(unfinished, compression="zstd")
-    say(f"{dataset}, {features}: {', '.join(tables['items'].columns[1:])}")
+        write_parquet(Path("data/sequences", dataset, run, f"{name}.parquet"), table)
+    say(f"{dataset}, {run} reads {', '.join(tables['items'].columns[1:])}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import polars as pl
 
 from lamar import params
 from lamar.console import say, user_errors
-from lamar.files import write_json, written_whole
+from lamar.files import write_json, write_parquet
 from lamar.signals.parse import clean, problem
 from lamar.signals.prompt import load_prompt
 from lamar.signals.quality import quality
@@ -32,8 +32,7 @@ def main(dataset: str, generator: str) -> None:
         rows.append((item_id, name, signal, reason is None, reason or ""))
     schema = {"item_id": pl.String, "name": pl.String, "signal": pl.String, "kept": pl.Boolean, "reason": pl.String}
     signals = pl.DataFrame(rows, schema=schema, orient="row")
-    with written_whole(Path(f"data/signals/{dataset}/{generator}.parquet")) as unfinished:
-        signals.write_parquet(unfinished, compression="zstd")
+    write_parquet(Path(f"data/signals/{dataset}/{generator}.parquet"), signals)
     summary = quality(signals, items, source.attributes)
     write_json(Path(f"metrics/{dataset}/{generator}/quality.json"), summary)
     say(f"{summary['kept']:,} of {summary['items']:,} answers kept as signals; dropped: {summary['dropped'] or 'none'}")

@@ -1,0 +1,1 @@
+"""Recommenders that Recformer is compared with: one file each."""

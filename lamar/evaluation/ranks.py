@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from lamar.errors import LamarError
-from lamar.files import written_whole
+from lamar.files import write_parquet
 
 SCHEMA = dict.fromkeys(("user", "item", "seed", "greater", "equal", "candidates"), pl.Int32)
 
@@ -30,29 +29,9 @@ def rank_scores(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     return greater, equal
 
 
-def rank_users(batches: Iterable[np.ndarray], users: np.ndarray, targets: np.ndarray, seed: int) -> pl.DataFrame:
-    """The ranks table of one split under one seed.
-
-    batches: scores (batch, items) of consecutive users, consumed one at a time; users, targets: (users,) int.
-    Raises LamarError for NaN, and ValueError when the batches do not cover exactly these users.
-    """
-    ranked, candidates, start = [], [], 0
-    for scores in batches:
-        ranked.append(rank_scores(scores, targets[start : start + len(scores)]))
-        candidates.append(np.full(len(scores), scores.shape[1]))
-        start += len(scores)
-    if start != len(users):
-        raise ValueError(f"{start} rows of scores for {len(users)} users")
-    greater, equal = (np.concatenate(counts) for counts in zip(*ranked, strict=True))
-    seeds = np.full(start, seed)
-    columns = (users, targets, seeds, greater, equal, np.concatenate(candidates))
-    return pl.DataFrame({name: pl.Series(values, dtype=pl.Int32) for name, values in zip(SCHEMA, columns, strict=True)})
-
-
 def write(path: Path, ranks: pl.DataFrame) -> None:
     """Write a ranks table, sorted by seed and user so that equal tables are equal files."""
-    with written_whole(path) as unfinished:
-        ranks.sort("seed", "user").write_parquet(unfinished, compression="zstd", compression_level=19)
+    write_parquet(path, ranks.sort("seed", "user"))
 
 
 def read(path: Path) -> pl.DataFrame:

@@ -18,10 +18,11 @@ from lamar.params import Features
 PACKAGES = ("lamar", "torch", "transformers", "polars")  # a change of these can change a number
 
 
-def signature(choices: dict[str, str], made_from: dict[str, Any], ranks: pl.DataFrame) -> dict[str, Any]:
+def signature(choices: dict[str, Any], made_from: dict[str, Any], ranks: pl.DataFrame) -> dict[str, Any]:
     """Everything that made a result.
 
-    choices: dataset, run, model, protocol and ties; made_from: of `inputs`; ranks: a ranks table, whose seeds count.
+    choices: dataset, run, model, features, settings, protocol and ties; made_from: what `inputs` gives; ranks: a
+    ranks table, whose seeds are the ones that were run.
     """
     return {
         **choices,
@@ -33,16 +34,15 @@ def signature(choices: dict[str, str], made_from: dict[str, Any], ranks: pl.Data
     }
 
 
-def inputs(dataset: str, name: str, features: Features, root: Path = Path()) -> dict[str, Any]:
-    """The raw variant, and the sha256 of what a model reads under the features called `name`.
+def inputs(dataset: str, run: str, features: Features, root: Path = Path()) -> dict[str, Any]:
+    """The raw variant, and the sha256 of what the model of `run` reads; `features` are the run's.
 
     Raises LamarError naming the file that is not there.
     """
-    folder = root / "data/sequences" / dataset / name
+    folder = root / "data/sequences" / dataset / run
     signals = {generator: root / "data/signals" / dataset / f"{generator}.parquet" for generator in features.signals}
     return {
         "raw": read_json(root / "data/raw" / dataset / "source.json"),
-        "features": name,
         "control": features.control,
         "sequences": {table: _sha256(folder / f"{table}.parquet") for table in ("items", "histories")},
         "signals": {generator: _sha256(path) for generator, path in signals.items()},

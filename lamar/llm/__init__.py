@@ -1,0 +1,1 @@
+"""Asking an LLM: providers, weights, and the journal of every answer."""

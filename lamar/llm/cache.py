@@ -24,7 +24,9 @@ class RoomyLayer(DynamicLayer):
         self._buffers = [_with_room(tensor, rows, room) for tensor in prefix]
         self._show(prefix[0].shape[2])
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object) -> KeysValues:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> KeysValues:
         """Append (rows, heads, new tokens, width) in place; return everything held so far."""
         end = self._length + key_states.shape[2]
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):

@@ -1,7 +1,8 @@
 """Recformer as a recommender: score every item of the catalogue by its cosine with the user's history.
 
 The two stages of fine-tuning (Recformer, Algorithm 1): in the first, the vectors of all items are encoded anew after
-every epoch and are constant within it; in the second, they stay as the best epoch of the first left them.
+every epoch and are constant within it; in the second, they stay as the best epoch of the first left them. The
+published code validates the model of an epoch's end on the vectors of its start; here both are of the epoch's end.
 """
 
 from __future__ import annotations
@@ -10,62 +11,77 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lamar.recformer.model import Recformer
 from lamar.text.tokens import Catalogue, batch_of
-from lamar.training.batches import by_length
+from lamar.training.batches import by_length, shuffled_by_length
+from lamar.training.examples import Split, draw
 
 TEMPERATURE = 0.05  # Recformer, section 3.1.3
+ENCODING_TOKENS = 16_384  # in a batch when nothing is trained: enough to fill the cores, little memory
 
 
-class RecformerRecommender(torch.nn.Module):
+class RecformerRecommender(nn.Module):
     """A Recformer and the vectors of all items."""
 
-    def __init__(self, model: Recformer, catalogue: Catalogue, cls: int, max_tokens: int, batch: int) -> None:
-        """`cls` is the tokenizer's id of CLS; `batch` the users encoded at once when nothing is trained."""
+    def __init__(
+        self, model: Recformer, catalogue: Catalogue, train: list[np.ndarray], *, cls: int, max_tokens: int,
+        batch: int, positions_per_user: int,
+    ) -> None:  # fmt: skip
+        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch."""
         super().__init__()
         self.model = model
+        self.items_are_constant = False
         self._catalogue = catalogue
+        self._train = train
         self._cls = cls
         self._max_tokens = max_tokens
         self._batch = batch
+        self._positions_per_user = positions_per_user
         self.register_buffer("items", torch.zeros(len(catalogue), model.shape.hidden))
 
-    def encode(self, histories: Sequence[Sequence[int]]) -> Tensor:
+    def batches(self, rng: np.random.Generator) -> list[Split]:
+        """An epoch: `positions_per_user` random positions of every user."""
+        drawn = draw(self._train, self._positions_per_user, rng)
+        rows = shuffled_by_length(self._lengths(drawn.histories), self._batch, rng)
+        return [Split([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
+
+    def loss(self, batch: Split) -> Tensor:
+        """Mean cross-entropy of the targets over all items, cosines divided by the temperature."""
+        logits = self._encode(batch.histories) @ self.items.T / TEMPERATURE
+        return functional.cross_entropy(logits.float(), torch.from_numpy(batch.targets).to(logits.device))
+
+    def renew(self) -> None:
+        """Encode every item alone, as a history of one; nothing in the second stage."""
+        if self.items_are_constant:
+            return
+        self.eval()
+        alone = [np.array([item]) for item in range(len(self._catalogue))]
+        for rows, vectors in self._encode_all(alone):
+            self.items[torch.from_numpy(rows).to(self.items.device)] = vectors
+
+    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (rows, scores): indices into `histories` and float32 cosines (rows, items)."""
+        self.eval()
+        for rows, vectors in self._encode_all(histories):
+            yield rows, functional.linear(vectors, self.items).float().cpu().numpy()
+
+    def _encode_all(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        lengths = self._lengths(histories)
+        for rows in by_length(lengths, max(1, ENCODING_TOKENS // int(lengths.max()))):
+            yield rows, self._encode([histories[row] for row in rows])
+
+    def _encode(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Unit vectors (users, hidden) of histories (items, oldest first)."""
         text = batch_of(histories, self._catalogue, self._cls, self.model.shape.max_items, self._max_tokens)
-        device = self.items.device
         arrays = (text.ids, text.types, text.items, text.lengths)
-        vectors = self.model(*(torch.from_numpy(array).to(device) for array in arrays))
+        vectors = self.model(*(torch.from_numpy(array).to(self.items.device) for array in arrays))
         return functional.normalize(vectors.float(), dim=-1)
 
-    @torch.inference_mode()
-    def encode_items(self) -> None:
-        """Encode every item alone, as a history of one."""
-        training = self.training
-        self.eval()
-        items = [[item] for item in range(len(self._catalogue))]
-        lengths = np.diff(self._catalogue.offsets)
-        for rows in by_length(lengths, self._batch):
-            self.items[torch.from_numpy(rows)] = self.encode([items[row] for row in rows])
-        self.train(training)
-
-    def loss(self, histories: Sequence[Sequence[int]], targets: np.ndarray) -> Tensor:
-        """Mean cross-entropy of the targets over all items, cosines divided by the temperature."""
-        logits = self.encode(histories) @ self.items.T / TEMPERATURE
-        return functional.cross_entropy(logits, torch.from_numpy(targets).to(logits.device))
-
-    @torch.inference_mode()
-    def scores(self, histories: Sequence[Sequence[int]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (rows, scores): indices into `histories` and float32 (rows, items), in batches of similar length."""
-        self.eval()
-        lengths = np.array([self._catalogue_length(history) for history in histories])
-        for rows in by_length(lengths, self._batch):
-            yield rows, (self.encode([histories[row] for row in rows]) @ self.items.T).cpu().numpy()
-
-    def _catalogue_length(self, history: Sequence[int]) -> int:
-        recent = np.asarray(history[-self.model.shape.max_items :], np.int64)
-        offsets = self._catalogue.offsets
-        return min(int((offsets[recent + 1] - offsets[recent]).sum()), self._max_tokens)
+    def _lengths(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Tokens of each history as it will be read, CLS included."""
+        sizes = np.diff(self._catalogue.offsets)
+        recent = self.model.shape.max_items
+        return np.array([min(1 + int(sizes[history[-recent:]].sum()), self._max_tokens) for history in histories])

@@ -63,7 +63,6 @@ def from_encoder(backbone: Path, shape: Shape) -> Recformer:
     """A Recformer that starts from the encoder in the folder `backbone` (model.safetensors)."""
     model = Recformer(shape)
     nn.init.zeros_(model.embeddings.item_position.weight)
-    nn.init.zeros_(model.embeddings.token_type.weight)
     weights = {name.removeprefix("bert.").removeprefix("roberta."): tensor for name, tensor in _read(backbone).items()}
     embeddings = {
         "word.weight": weights["embeddings.word_embeddings.weight"],

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from lamar import console
+from lamar.errors import LamarError
 from lamar.files import written_whole
 from lamar.llm import journal, local
 from lamar.llm.journal import Answer
@@ -46,18 +47,31 @@ def shipped_path(dataset: str, generator: str) -> Path:
     return SHIPPED / dataset / f"{generator}.jsonl"
 
 
+def read_items(prepared: Path) -> pl.DataFrame:
+    """The items of a prepared dataset. Raises LamarError when it is not prepared."""
+    try:
+        return pl.read_parquet(prepared / "items.parquet")
+    except FileNotFoundError:
+        raise LamarError(f"{prepared}/items.parquet: no such file; run dvc repro prepare") from None
+
+
+def known_answers(dataset: str, name: str, generator: LocalGenerator) -> dict[str, Answer]:
+    """The answers that come with the repository and those in this machine's journal, by key."""
+    return {**journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
+
+
 def answers(asked: list[Question], dataset: str, name: str, generator: LocalGenerator, batch: int) -> dict[str, Answer]:
     """Every question's answer by key; only what no journal holds is asked. Each answer is kept as it arrives.
 
     Raises LamarError when a journal is broken or held by another process, or the weights cannot be had.
     """
-    shipped = journal.read(shipped_path(dataset, name))
-    known = {**journal.read(journal_path(generator)), **shipped}
-    missing = list({q.key: q for q in asked if q.key not in known}.values())
-    console.say(f"{len(asked):,} questions: {len(asked) - len(missing):,} known, {len(missing):,} to ask {generator.model}")
+    known = known_answers(dataset, name, generator)
+    distinct = {question.key: question for question in asked}
+    missing = [question for key, question in distinct.items() if key not in known]
+    console.say(f"{len(distinct):,} questions about {len(asked):,} items, {len(missing):,} to ask {generator.model}")
     if missing:
-        for batch_of_answers in _ask(missing, generator, batch):
-            known.update({answer.key: answer for answer in batch_of_answers})
+        for arrived in _ask(missing, generator, batch):
+            known.update({answer.key: answer for answer in arrived})
     return {question.key: known[question.key] for question in asked}
 
 
@@ -81,11 +95,11 @@ def write_responses(asked: list[Question], answered: dict[str, Answer], path: Pa
             file.write(json.dumps({"item_id": question.item_id, **answer}, ensure_ascii=False) + "\n")
 
 
-def ship(asked: list[Question], dataset: str, name: str, generator: LocalGenerator) -> Path:
-    """Copy the answers to `asked` that this machine's journal holds into the repository; return the file."""
-    known = {**journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
+def share(asked: list[Question], dataset: str, name: str, generator: LocalGenerator) -> tuple[Path, int]:
+    """Copy the known answers to `asked` into the repository; return the file and how many there are."""
+    known = known_answers(dataset, name, generator)
     path = shipped_path(dataset, name)
     keys = sorted({question.key for question in asked} & known.keys())
     with written_whole(path) as unfinished:
         unfinished.write_text("".join(journal.to_line(known[key]) for key in keys))
-    return path
+    return path, len(keys)

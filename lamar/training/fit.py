@@ -58,9 +58,7 @@ def fit(
     rng = np.random.default_rng(seed)
     sample = _sample(validation, settings.validation_users)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
     renew(model, settings)
     best = Epoch(0, float("nan"), validation_ndcg(model, sample, settings), 0.0)
@@ -106,8 +104,8 @@ def ranks(model: Trainable, split: Split, settings: Training) -> tuple[np.ndarra
 
 def validation_ndcg(model: Trainable, split: Split, settings: Training) -> float:
     """NDCG@10 on a split, ties in expectation."""
-    greater, equal, _ = ranks(model, split, settings)
-    return float(ndcg(greater, equal, 10).mean())
+    greater, equal, candidates = ranks(model, split, settings)
+    return float(ndcg(greater, equal, np.full_like(greater, candidates), 10).mean())
 
 
 def precision(settings: Training) -> AbstractContextManager[Any]:
@@ -120,9 +118,7 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _train_epoch(
-    model: Trainable, batches: Iterable[Any], optimizer: Any, scheduler: Any, settings: Training
-) -> float:
+def _train_epoch(model: Trainable, batches: Iterable[Any], optimizer: Any, scheduler: Any, settings: Training) -> float:
     model.train()
     losses = []
     for batch in batches:

@@ -4,7 +4,7 @@ import pytest
 
 from lamar.errors import LamarError
 from lamar.evaluation import ranks as tables
-from lamar.evaluation.ranks import SCHEMA, rank_scores, rank_users
+from lamar.evaluation.ranks import SCHEMA, rank_scores
 
 SCORES = np.array([[0.1, 0.9, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5], [-np.inf, 2.0, 1.0, 0.0]], dtype=np.float32)
 
@@ -23,19 +23,8 @@ def test_nan_is_an_error_that_names_the_row():
         rank_scores(scores, np.array([2, 0, 1]))
 
 
-def test_batches_become_one_table():
-    frame = rank_users(iter([SCORES[:2], SCORES[2:]]), np.array([5, 6, 7]), np.array([2, 0, 1]), seed=42)
-    assert dict(frame.schema) == SCHEMA
-    assert frame.rows() == [(5, 2, 42, 1, 1, 4), (6, 0, 42, 0, 3, 4), (7, 1, 42, 0, 0, 4)]
-
-
-def test_a_missing_batch_is_noticed():
-    with pytest.raises(ValueError, match="2 rows of scores for 3 users"):
-        rank_users([SCORES[:2]], np.arange(3), np.array([2, 0, 1]), seed=0)
-
-
 def test_written_tables_are_read_back_sorted(tmp_path):
-    frame = rank_users([SCORES], np.array([7, 6, 5]), np.array([2, 0, 1]), seed=1)
+    frame = pl.DataFrame([(7, 2, 1, 1, 1, 4), (6, 0, 1, 0, 3, 4)], schema=SCHEMA, orient="row")
     path = tmp_path / "ranks" / "run.parquet"
     tables.write(path, frame)
     assert tables.read(path).equals(frame.sort("user"))

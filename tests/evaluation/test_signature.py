@@ -12,8 +12,8 @@ from lamar.params import Features
 
 FEATURES = Features(signals=["writer"], control="shuffled")
 FILES = (
-    "data/sequences/tiny/placebo/items.parquet",
-    "data/sequences/tiny/placebo/histories.parquet",
+    "data/sequences/tiny/model-placebo/items.parquet",
+    "data/sequences/tiny/model-placebo/histories.parquet",
     "data/signals/tiny/writer.parquet",
 )
 
@@ -30,11 +30,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_inputs_name_the_variant_and_hash_what_the_model_reads(root):
-    made_from = inputs("tiny", "placebo", FEATURES, root)
+    made_from = inputs("tiny", "model-placebo", FEATURES, root)
     items, histories, signals = (sha256_of(root / name) for name in FILES)
     assert made_from == {
         "raw": {"variant": "mirror", "files": {"a": "0"}},
-        "features": "placebo",
         "control": "shuffled",
         "sequences": {"items": items, "histories": histories},
         "signals": {"writer": signals},
@@ -44,13 +43,13 @@ def test_inputs_name_the_variant_and_hash_what_the_model_reads(root):
 def test_a_missing_input_is_an_error_that_names_it(root):
     (root / FILES[2]).unlink()
     with pytest.raises(LamarError, match=r"writer\.parquet: no such file"):
-        inputs("tiny", "placebo", FEATURES, root)
+        inputs("tiny", "model-placebo", FEATURES, root)
 
 
 def test_the_signature_is_the_same_every_time_and_lists_the_seeds_that_were_ranked(root):
     ranks = pl.DataFrame([(0, 1, 5, 0, 0, 9), (0, 1, 3, 0, 0, 9)], schema=SCHEMA, orient="row")
     made = [
-        signature({"run": "model-placebo"}, inputs("tiny", "placebo", FEATURES, root), table)
+        signature({"run": "model-placebo"}, inputs("tiny", "model-placebo", FEATURES, root), table)
         for table in (ranks, ranks.reverse())
     ]
     assert json.dumps(made[0]) == json.dumps(made[1])

@@ -1,0 +1,40 @@
+# make repro: the environment, then the whole pipeline. make test: the environment, then linting and the tests.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help env repro test format clean
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+env: $(VENV)/.complete ## create the environment in .venv
+
+# .complete is written last: an interrupted installation is taken up again.
+$(VENV)/.complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed; make PYTHON=<path> names one")'
+	@echo "Creating the environment in $(VENV) (about 2 GB with CPU torch, some minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "Environment ready."
+
+repro: env ## rebuild everything that is out of date, then show the metrics
+	@echo "Running the pipeline (dvc repro) ..."
+	dvc repro
+	@dvc metrics show --md
+	@echo "Report: report/index.html"
+
+test: env ## lint and run the tests (no network, no GPU, no long training)
+	ruff check .
+	ruff format --check .
+	python -m pytest -m "not network and not slow and not gpu"
+
+format: env ## let ruff format the code
+	ruff check --fix .
+	ruff format .
+
+clean: ## remove the environment; results and downloaded data stay
+	rm -rf $(VENV)

@@ -1,0 +1,57 @@
+"""The `lamar` command: what is done by hand beside the pipeline."""
+
+from __future__ import annotations
+
+import click
+
+from lamar import params
+from lamar.console import say, user_errors
+
+
+@click.group()
+def main() -> None:
+    """LLM-written semantic signals for sequential recommenders. The pipeline itself runs with `dvc repro`."""
+
+
+@main.command()
+@click.argument("dataset")
+@click.argument("generator")
+@click.option("--questions", default=50, show_default=True, help="How many answers are asked for again.")
+@click.option("--seed", default=0, show_default=True, help="Of the choice of questions.")
+@user_errors
+def verify_journal(dataset: str, generator: str, questions: int, seed: int) -> None:
+    """Ask random questions of DATASET again and say how many answers of the journal the model repeats."""
+    from lamar.signals import verify
+
+    asked, writer = _questions(dataset, generator)
+    agreement = verify.verify(asked, dataset, generator, writer, params.load().generate.batch, questions, seed)
+    for question, before, now in agreement.different:
+        say(f"{question.item_id}\n  journal: {before}\n  now:     {now}")
+    say(f"{agreement.same} of {agreement.asked} answers are repeated word for word by {writer.model}")
+
+
+@main.command()
+@click.argument("dataset")
+@click.argument("generator")
+@user_errors
+def share_answers(dataset: str, generator: str) -> None:
+    """Copy this machine's answers for DATASET into data/journals/, so that a clone needs neither key nor model."""
+    from lamar.signals import generate
+
+    asked, writer = _questions(dataset, generator)
+    path, answers = generate.share(asked, dataset, generator, writer)
+    say(f"{path}: {answers:,} answers to {len(asked):,} questions; commit it with git")
+
+
+def _questions(dataset: str, generator: str):  # noqa: ANN202
+    """The questions that the stage `generate` asks, and who is asked."""
+    from pathlib import Path
+
+    from lamar.signals import generate
+    from lamar.signals.prompt import load_prompt
+
+    chosen = params.load()
+    source = params.entry(chosen.datasets, "dataset", dataset)
+    writer = params.entry(chosen.generators, "generator", generator)
+    items = generate.read_items(Path("data/prepared", dataset))
+    return generate.questions(items, source.attributes, load_prompt(source.prompt), writer), writer

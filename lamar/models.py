@@ -1,0 +1,106 @@
+"""Every model by the name that a run gives it: built from a run's settings and the sequences of its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from tokenizers import Tokenizer
+
+from lamar.baselines.popularity import Popularity
+from lamar.baselines.sasrec import Sasrec
+from lamar.errors import LamarError
+from lamar.params import PopularityRun, RecformerRun, SasrecRun
+from lamar.recformer.recommender import RecformerRecommender
+from lamar.recformer.weights import from_encoder, shape_of
+from lamar.text.tokens import tokenise
+from lamar.training import fit
+from lamar.training.examples import Users, read_users
+from lamar.training.fit import Epoch
+
+Seen = Callable[[int, Epoch], None]
+"""Told every epoch as it ends, with the number of its stage (1 or 2)."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What the sequences stage wrote for one dataset and choice of features."""
+
+    users: Users
+    items: pl.DataFrame
+
+
+def read_sequences(folder: Path) -> Sequences:
+    """Read items.parquet and histories.parquet."""
+    return Sequences(read_users(str(folder / "histories.parquet")), pl.read_parquet(folder / "items.parquet"))
+
+
+def train_popularity(run: PopularityRun, sequences: Sequences, seed: int, seen: Seen) -> Popularity:
+    """Count; nothing is random."""
+    return Popularity(sequences.users.train, sequences.items.height)
+
+
+def train_sasrec(run: SasrecRun, sequences: Sequences, seed: int, seen: Seen) -> Sasrec:
+    """Train SASRec to early stopping."""
+    torch.manual_seed(seed)
+    model = Sasrec(
+        sequences.users.train,
+        sequences.items.height,
+        hidden=run.hidden,
+        layers=run.layers,
+        heads=run.heads,
+        dropout=run.dropout,
+        max_items=run.max_items,
+        batch=run.batch,
+    ).to(fit.device())
+    fit.fit(model, sequences.users.validation, run, run.epochs, seed, partial(seen, 1))
+    return model
+
+
+def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, seen: Seen) -> RecformerRecommender:
+    """Fine-tune Recformer in its two stages, starting from the backbone's weights."""
+    torch.manual_seed(seed)
+    model = _recformer(Path("models/backbones") / run.backbone, run, sequences).to(fit.device())
+    for stage, epochs in ((1, run.epochs), (2, run.second_epochs)):
+        model.items_are_constant = stage == 2
+        fit.fit(model, sequences.users.validation, run, epochs, seed, partial(seen, stage))
+    return model
+
+
+def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> RecformerRecommender:
+    """A Recformer that has learned nothing but its backbone's text, over the catalogue of `sequences`."""
+    tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    model = from_encoder(backbone, shape_of(backbone, run.layers, run.max_items, run.window, run.dropout))
+    model.embeddings.word.weight.requires_grad_(run.train_words)
+    return RecformerRecommender(
+        model,
+        tokenise(sequences.items, tokenizer, run.attribute_tokens),
+        sequences.users.train,
+        cls=_cls(tokenizer, backbone),
+        max_tokens=run.max_tokens,
+        batch=run.batch,
+        positions_per_user=run.positions_per_user,
+    )
+
+
+def _cls(tokenizer: Tokenizer, backbone: Path) -> int:
+    """The id of the token that begins a text: [CLS] in BERT, <s> in RoBERTa."""
+    found = (tokenizer.token_to_id(token) for token in ("[CLS]", "<s>"))
+    cls = next((token for token in found if token is not None), None)
+    if cls is None:
+        raise LamarError(f"{backbone}/tokenizer.json: has neither [CLS] nor <s>; use a BERT or RoBERTa tokenizer")
+    return cls
+
+
+TRAINERS: dict[str, Callable[..., Any]] = {
+    "popularity": train_popularity,
+    "sasrec": train_sasrec,
+    "recformer": train_recformer,
+}

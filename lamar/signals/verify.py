@@ -1,0 +1,51 @@
+"""Are the answers in a journal what they say they are? Ask some again and compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lamar import console
+from lamar.errors import LamarError
+from lamar.llm import journal, local
+from lamar.params import LocalGenerator
+from lamar.signals.generate import Question, known_answers
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many of `asked` answers came out the same; for the others the question, the old text and the new."""
+
+    asked: int
+    different: list[tuple[Question, str, str]]
+
+    @property
+    def same(self) -> int:
+        """Answers repeated word for word."""
+        return self.asked - len(self.different)
+
+
+def verify(
+    asked: list[Question], dataset: str, name: str, generator: LocalGenerator, batch: int, questions: int, seed: int
+) -> Agreement:
+    """Ask `questions` random ones of the answered questions again; nothing is written to a journal.
+
+    Decoding is greedy, but in bfloat16 the rounding depends on the batch: near ties may fall the other way.
+    Raises LamarError when no question is answered yet.
+    """
+    known = known_answers(dataset, name, generator)
+    answered = sorted((question for question in asked if question.key in known), key=lambda question: question.key)
+    if not answered:
+        raise LamarError(f"no answers of {name} for {dataset} to verify; run dvc repro generate first")
+    chosen = np.random.default_rng(seed).permutation(len(answered))[:questions]
+    by_key = {answered[index].key: answered[index] for index in chosen}
+    with console.progress() as bar:
+        task = bar.add_task("asking again", total=len(by_key), note="loading the model")
+        model = local.LocalModel(generator, batch)
+        again: dict[str, journal.Answer] = {}
+        for answers in model.ask([question.messages for question in by_key.values()]):
+            again |= {answer.key: answer for answer in answers}
+            bar.update(task, advance=len(answers), note="")
+    texts = [(question, known[key].text, again[key].text) for key, question in by_key.items()]
+    return Agreement(len(texts), [text for text in texts if text[1] != text[2]])

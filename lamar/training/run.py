@@ -1,0 +1,76 @@
+"""Train one run with all its seeds: test ranks, learning curves and weights out, MLflow told on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import torch
+
+from lamar import console
+from lamar.evaluation.metrics import summarise
+from lamar.evaluation.ranks import SCHEMA
+from lamar.models import TRAINERS, Sequences
+from lamar.params import AnyRun
+from lamar.tracking import Tracker
+from lamar.training import fit
+from lamar.training.fit import Epoch
+
+CURVE = {"seed": pl.Int32, "stage": pl.Int32, "epoch": pl.Int32, "loss": pl.Float64, "validation_ndcg@10": pl.Float64}
+
+Track = Callable[[int], AbstractContextManager[Tracker]]
+"""Opens the tracking of one seed."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: test ranks of all seeds, learning curves, and the weights of each seed."""
+
+    ranks: pl.DataFrame
+    curve: pl.DataFrame
+    weights: dict[int, dict[str, torch.Tensor]]
+
+
+def train(run: AnyRun, sequences: Sequences, track: Track) -> Trained:
+    """Train `run` once per seed and rank the test targets with each.
+
+    Raises LamarError when a score is NaN.
+    """
+    ranks, curve, weights = [], [], {}
+    for seed in run.seeds:
+        with track(seed) as tracker:
+            model = _train_seed(run, sequences, seed, tracker, curve)
+            ranks.append(_test_ranks(model, sequences, run, seed))
+            tracker.metrics(summarise(ranks[-1], "expected"))
+        if isinstance(model, torch.nn.Module):
+            weights[seed] = model.state_dict()
+    return Trained(pl.concat(ranks), pl.DataFrame(curve, schema=CURVE, orient="row"), weights)
+
+
+def _train_seed(run: AnyRun, sequences: Sequences, seed: int, tracker: Tracker, curve: list[tuple[Any, ...]]) -> Any:
+    """Train with one seed under a progress bar, adding a line to `curve` for every epoch."""
+    epochs = getattr(run, "epochs", 1) + getattr(run, "second_epochs", 0)
+    with console.progress() as bar:
+        task = bar.add_task(f"{run.model} {run.features} seed {seed}", total=epochs, note="starting")
+
+        def seen(stage: int, epoch: Epoch) -> None:
+            curve.append((seed, stage, epoch.epoch, round(epoch.loss, 6), round(epoch.validation, 6)))
+            values = {"loss": epoch.loss, "validation_ndcg@10": epoch.validation, "seconds": epoch.seconds}
+            tracker.epoch(values, step=sum(line[0] == seed for line in curve))
+            bar.update(task, advance=1, note=f"loss {epoch.loss:.3f}, validation NDCG@10 {epoch.validation:.4f}")
+
+        model = TRAINERS[run.model](run, sequences, seed, seen)
+        bar.update(task, completed=epochs)
+    return model
+
+
+def _test_ranks(model: Any, sequences: Sequences, run: AnyRun, seed: int) -> pl.DataFrame:
+    """The ranks table (contract 4) of one seed."""
+    test = sequences.users.test
+    greater, equal, candidates = fit.ranks(model, test, run)
+    columns = (sequences.users.ids, test.targets, seed, greater, equal, candidates)
+    frame = pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)))
+    return frame.cast(SCHEMA)
