@@ -104,25 +104,35 @@ def test_server_that_goes_down_during_a_run(root, monkeypatch, capsys):
     assert capsys.readouterr().err == "tracking is off: ZeroDivisionError: division by zero\n"
 
 
-def test_mlflow_ui_shows_the_store(root):
+@pytest.fixture
+def server(root):
+    """The address of an `mlflow ui` of the store, once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{root}/mlflow.db"]
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--port", str(port), "--workers", "1"],
         cwd=root,
-        env=environment,
+        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert "MLflow" in _page(f"http://127.0.0.1:{port}/", seconds=60)
+        yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+def test_mlflow_ui_shows_the_page_and_takes_runs(server, root, monkeypatch):
+    assert "<title>MLflow</title>" in _page(server, seconds=60)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    with tracking.run(ON, "served", {"lr": 1}, {}) as tracker:
+        tracker.epoch({"loss": 0.5}, step=1)
+    _, _, served = read_back(root, "served")
+    assert (served.info.status, served.data.metrics) == ("FINISHED", {"loss": 0.5})
 
 
 def _page(address: str, seconds: float) -> str:

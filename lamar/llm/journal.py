@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,8 @@ def read(path: Path) -> dict[str, Answer]:
     """
     if not path.exists():
         return {}
-    lines = path.read_bytes().split(b"\n")
-    whole, torn = lines[:-1], lines[-1]  # what follows the last line break was never finished
+    whole = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was never finished
     answers = (_parse(path, number, line) for number, line in enumerate(whole, start=1))
-    del torn
     return {answer.key: answer for answer in answers}
 
 
@@ -97,20 +95,18 @@ def opened(path: Path) -> Iterator[Journal]:
 
     Raises LamarError when another process holds it or the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{path}.lock", timeout=0)
-        with lock:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-            try:
-                os.ftruncate(descriptor, _end_of_last_line(path))
-                yield Journal(path, descriptor)
-            finally:
-                os.close(descriptor)
-    except Timeout:
-        raise LamarError(f"{path}: another process is asking; wait for it or stop it") from None
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(f"{path}.lock", timeout=0))
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            held.callback(os.close, descriptor)
+            os.ftruncate(descriptor, _end_of_last_line(path))
+        except Timeout:
+            raise LamarError(f"{path}: another process is asking; wait for it or stop it") from None
+        except OSError as error:
+            raise unwritable(path, error) from error
+        yield Journal(path, descriptor)
 
 
 def _end_of_last_line(path: Path) -> int:

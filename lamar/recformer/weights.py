@@ -1,44 +1,45 @@
 """Start a Recformer from a text encoder's weights.
 
-A BERT-style encoder has neither global projections nor item positions: the global projections start as copies of the
-local ones (as Longformer's did), item positions and token types as zeros, so that the first forward pass reads text
-as the encoder does.
+A text encoder has no item positions and but one token type: they start as zeros and as copies, so that the first
+forward pass reads text as the encoder does. Only a Longformer has global projections; a BERT's or RoBERTa's start as
+copies of the local ones (as Longformer's did).
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lamar.errors import LamarError
+from lamar.files import read_json
 from lamar.recformer.config import Shape
 from lamar.recformer.model import Recformer
+from lamar.text.tokens import PAD
 
 PARTS = {  # ours -> BERT's, of one layer
     "attention.query": "attention.self.query",
     "attention.key": "attention.self.key",
     "attention.value": "attention.self.value",
-    "attention.query_global": "attention.self.query",
-    "attention.key_global": "attention.self.key",
-    "attention.value_global": "attention.self.value",
+    "attention.query_global": "attention.self.query_global",
+    "attention.key_global": "attention.self.key_global",
+    "attention.value_global": "attention.self.value_global",
     "attention_output": "attention.output.dense",
     "attention_norm": "attention.output.LayerNorm",
     "intermediate": "intermediate.dense",
     "output": "output.dense",
     "output_norm": "output.LayerNorm",
 }
-FIRST_POSITION = {"bert": 0, "roberta": 2, "xlm-roberta": 2}
+FIRST_POSITION = {"bert": 0, "roberta": 2, "xlm-roberta": 2, "longformer": 2}
 
 
 def shape_of(backbone: Path, layers: int, max_items: int, window: int, dropout: float) -> Shape:
     """The shape of a Recformer with the first `layers` layers of the encoder in the folder `backbone`.
 
-    Raises LamarError when the encoder is of another kind than BERT or RoBERTa or has fewer layers.
+    Raises LamarError when the encoder is of another kind than those of FIRST_POSITION or has fewer layers.
     """
-    config = json.loads((backbone / "config.json").read_text())
+    config = read_json(backbone / "config.json")
     kind = config["model_type"]
     if kind not in FIRST_POSITION:
         raise LamarError(f"{backbone}/config.json: model_type {kind}: use one of {', '.join(FIRST_POSITION)}")
@@ -60,30 +61,49 @@ def shape_of(backbone: Path, layers: int, max_items: int, window: int, dropout: 
 
 
 def from_encoder(backbone: Path, shape: Shape) -> Recformer:
-    """A Recformer that starts from the encoder in the folder `backbone` (model.safetensors)."""
+    """A Recformer that starts from the encoder in the folder `backbone` (model.safetensors).
+
+    Raises LamarError when the file or a weight is missing.
+    """
     model = Recformer(shape)
     nn.init.zeros_(model.embeddings.item_position.weight)
-    weights = {name.removeprefix("bert.").removeprefix("roberta."): tensor for name, tensor in _read(backbone).items()}
-    embeddings = {
+    weights = _read(backbone)
+    try:
+        model.embeddings.load_state_dict(_embeddings(weights), strict=False)
+        for number, layer in enumerate(model.layers):
+            layer.load_state_dict(_layer(weights, f"encoder.layer.{number}."))
+    except KeyError as error:
+        raise LamarError(f"{backbone}/model.safetensors: no weight {error}; use the files of a plain text encoder") from None
+    return model
+
+
+def _embeddings(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
         "word.weight": weights["embeddings.word_embeddings.weight"],
         "position.weight": weights["embeddings.position_embeddings.weight"],
         "norm.weight": weights["embeddings.LayerNorm.weight"],
         "norm.bias": weights["embeddings.LayerNorm.bias"],
         # a text encoder reads everything as its first type
-        "token_type.weight": weights["embeddings.token_type_embeddings.weight"][:1].expand(4, -1),
+        "token_type.weight": weights["embeddings.token_type_embeddings.weight"][:1].expand(PAD + 1, -1),
     }
-    model.embeddings.load_state_dict(embeddings, strict=False)
-    for number, layer in enumerate(model.layers):
-        layer.load_state_dict({
-            f"{ours}.{kind}": weights[f"encoder.layer.{number}.{theirs}.{kind}"]
-            for ours, theirs in PARTS.items()
-            for kind in ("weight", "bias")
-        })  # fmt: skip
-    return model
+
+
+def _layer(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """One layer's weights by our names."""
+    layer = {}
+    for ours, theirs in PARTS.items():
+        if f"{prefix}{theirs}.weight" not in weights:
+            theirs = theirs.removesuffix("_global")
+        for kind in ("weight", "bias"):
+            layer[f"{ours}.{kind}"] = weights[f"{prefix}{theirs}.{kind}"]
+    return layer
 
 
 def _read(backbone: Path) -> dict[str, Tensor]:
+    """All weights by name, without the name of the encoder that a model with a head puts first."""
     try:
-        return load_file(backbone / "model.safetensors")
+        weights = load_file(backbone / "model.safetensors")
     except FileNotFoundError:
         raise LamarError(f"{backbone}/model.safetensors: no such file; run dvc repro backbone") from None
+    prefixes = tuple(f"{kind}." for kind in ("bert", "roberta", "longformer"))
+    return {name.split(".", 1)[1] if name.startswith(prefixes) else name: tensor for name, tensor in weights.items()}

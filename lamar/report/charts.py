@@ -91,29 +91,30 @@ def _panel(title: str, column: str, group: list[tuple[Result, pl.DataFrame]]) ->
     """The curves of `column`; an epoch without a value is left out."""
     from matplotlib.ticker import MaxNLocator
 
-    number = pl.col(column).cast(pl.Float64)
-    tables = [
-        (result, table.select("seed", "stage", "step", number).drop_nulls().drop_nans()) for result, table in group
-    ]
-    points = pl.concat([table for _, table in tables])
-    steps = _Axis(1, points["step"].max() or 1)
-    ticks = MaxNLocator(nbins=4).tick_values(points[column].min() or 0, points[column].max() or 0)
-    values = _Axis(ticks[-1], ticks[0])
-    lines = [
-        Line(
-            result, " ".join(f"{steps(step)},{values(value)}" for step, value in one.select("step", column).iter_rows())
-        )
-        for result, table in tables
-        for _, one in table.group_by("seed", "stage", maintain_order=True)
-    ]
-    epochs = [tick for tick in MaxNLocator(nbins=6, integer=True).tick_values(1, steps.end) if 1 <= tick <= steps.end]
+    known = pl.col(column).cast(pl.Float64)
+    tables = [table.select("seed", "stage", "step", value=known).drop_nulls().drop_nans() for _, table in group]
+    points = pl.concat(tables)
+    last = points["step"].max() or 1
+    epochs = MaxNLocator(nbins=6, integer=True).tick_values(1, last)
+    ticks = MaxNLocator(nbins=4).tick_values(points["value"].min() or 0, points["value"].max() or 0)
+    x, y = _Axis(1, last), _Axis(ticks[-1], ticks[0])
+    results = [result for result, _ in group]
     return Panel(
         title,
-        [result for result, _ in group],
-        lines,
-        [(steps(tick), f"{tick:.0f}") for tick in epochs],
-        [(values(tick), f"{tick:g}") for tick in ticks],
+        results,
+        [line for result, table in zip(results, tables, strict=True) for line in _lines(result, table, x, y)],
+        [(x(tick), f"{tick:.0f}") for tick in epochs if 1 <= tick <= last],
+        [(y(tick), f"{tick:g}") for tick in ticks],
     )
+
+
+def _lines(result: Result, table: pl.DataFrame, x: _Axis, y: _Axis) -> list[Line]:
+    """One line for each seed and stage of a table (seed, stage, step, value)."""
+    lines = []
+    for _, one in table.group_by("seed", "stage", maintain_order=True):
+        points = [f"{x(step)},{y(value)}" for step, value in one.select("step", "value").iter_rows()]
+        lines.append(Line(result, " ".join([points[0], *points])))  # the first twice: a single epoch shows as a dot
+    return lines
 
 
 @dataclass(frozen=True)
