@@ -16,7 +16,13 @@ def main() -> None:
 @main.command()
 @click.argument("dataset")
 @click.argument("generator")
-@click.option("--questions", type=click.IntRange(min=1), default=50, show_default=True, help="How many answers are asked for again.")
+@click.option(
+    "--questions",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How many answers are asked for again.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the choice of questions.")
 @user_errors
 def verify_journal(dataset: str, generator: str, questions: int, seed: int) -> None:

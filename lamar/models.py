@@ -68,7 +68,7 @@ def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, seen: Se
     model = _recformer(Path("models/backbones") / run.backbone, run, sequences).to(fit.device())
     for stage, epochs in ((1, run.epochs), (2, run.second_epochs)):
         model.items_are_constant = stage == 2
-        fit.fit(model, sequences.users.validation, run, epochs, seed, partial(seen, stage))
+        fit.fit(model, sequences.users.validation, run, epochs, [seed, stage], partial(seen, stage))
     return model
 
 
@@ -77,8 +77,9 @@ def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> Recfo
     tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    model = from_encoder(backbone, shape_of(backbone, run.layers, run.max_items, run.window, run.dropout))
-    model.embeddings.word.weight.requires_grad_(run.train_words)
+    shape = shape_of(backbone, run.layers, run.max_items, run.window, run.dropout, run.pooling)
+    model = from_encoder(backbone, shape)
+    model.freeze(run.frozen_layers)
     return RecformerRecommender(
         model,
         tokenise(sequences.items, tokenizer, run.attribute_tokens),

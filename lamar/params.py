@@ -172,12 +172,13 @@ class RecformerRun(Training):
     model: Literal["recformer"]
     backbone: str
     layers: Positive
+    pooling: Literal["cls", "mean"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     window: Positive
     max_items: Positive
     attribute_tokens: Positive
     max_tokens: Positive
-    train_words: bool
+    frozen_layers: Annotated[int, Field(ge=0)]
     positions_per_user: Positive
     second_epochs: Annotated[int, Field(ge=0)]
 

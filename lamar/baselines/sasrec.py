@@ -46,10 +46,15 @@ class Sasrec(nn.Module):
         return [self._pad([windows[row] for row in rows], self._max_items + 1) for rows in _chunks(order, self._batch)]
 
     def loss(self, batch: np.ndarray) -> Tensor:
-        """Cross-entropy of each next item over all items; padding is not counted. `batch` is (windows, items)."""
+        """Cross-entropy of each next item over all items. `batch` is (windows, items).
+
+        A window's first item is no target: nothing of its window comes before it.
+        """
         sequence = torch.from_numpy(batch).to(self.item.weight.device)
-        logits = self._states(sequence[:, :-1]) @ self.item.weight[: self._items].T
-        return functional.cross_entropy(logits.flatten(0, 1), sequence[:, 1:].flatten(), ignore_index=self._items)
+        before, targets = sequence[:, :-1], sequence[:, 1:]
+        targets = targets.masked_fill(before == self._items, self._items)
+        logits = self._states(before) @ self.item.weight[: self._items].T
+        return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=self._items)
 
     def renew(self) -> None:
         """Scoring reads nothing but the weights."""

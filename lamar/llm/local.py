@@ -54,25 +54,28 @@ class LocalModel:
         folder = _weights_folder(generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
         self._stops = _stop_tokens(self._model, self._tokenizer)
 
     def ask(self, questions: Sequence[Messages]) -> Iterator[list[Answer]]:
         """Answer all questions, a batch at a time, shortest first; answers carry the key of their question."""
         import torch
 
+        if not questions:
+            return
         encoded = [self._encode(messages) for messages in questions]
         order = sorted(range(len(questions)), key=lambda index: (len(encoded[index]), index))
         shared = _common_prefix(encoded)
         with torch.inference_mode():
             prefix = self._prefix_cache(encoded[0][:shared])
-            for start in range(0, len(order), self._batch):
-                chosen = order[start : start + self._batch]
+        for start in range(0, len(order), self._batch):
+            chosen = order[start : start + self._batch]
+            with torch.inference_mode():  # not around the yield: it would hold for the caller, too
                 outputs = self._answer(prefix, shared, [encoded[index][shared:] for index in chosen])
-                yield [
-                    self._to_answer(questions[index], len(encoded[index]), output)
-                    for index, output in zip(chosen, outputs, strict=True)
-                ]
+            yield [
+                self._to_answer(questions[index], len(encoded[index]), output)
+                for index, output in zip(chosen, outputs, strict=True)
+            ]
 
     def _encode(self, messages: Messages) -> list[int]:
         text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)

@@ -20,3 +20,4 @@ class Shape:
     max_items: int  # item positions besides CLS's
     window: int  # tokens to each side that a token attends to
     dropout: float
+    pooling: str  # cls or mean

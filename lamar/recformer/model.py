@@ -61,7 +61,11 @@ class Layer(nn.Module):
 
 
 class Recformer(nn.Module):
-    """Token sequences -> the last hidden state of CLS, which stands for the user, or for an item read alone."""
+    """Token sequences -> one vector that stands for the user, or for an item read alone.
+
+    `pooling` cls: the last hidden state of CLS, as published; mean: the mean of the last hidden states, for encoders
+    that were trained so. Both are choices of the published code.
+    """
 
     def __init__(self, shape: Shape) -> None:
         """Random weights; `lamar.recformer.weights` loads those of a text encoder."""
@@ -71,12 +75,23 @@ class Recformer(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
     def forward(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
-        """Integer (users, tokens) each and lengths (users,) -> (users, hidden).
-
-        Nothing reads the last layer's other rows, so only CLS's is computed there.
-        """
+        """Integer (users, tokens) each and lengths (users,) -> (users, hidden)."""
         tokens = self.embeddings(ids, types, items)
         mask = window_mask(lengths, ids.shape[1], self.shape.window)
         for layer in self.layers[:-1]:
             tokens = layer(tokens, mask, lengths)
-        return self.layers[-1].cls_only(tokens, lengths)
+        last = self.layers[-1]
+        if self.shape.pooling == "cls":  # nothing reads the last layer's other rows
+            return last.cls_only(tokens, lengths)
+        return masked_mean(last(tokens, mask, lengths), lengths)
+
+    def freeze(self, layers: int) -> None:
+        """Train neither the embeddings nor the first `layers` layers; 0 trains everything."""
+        for part in [self.embeddings, *self.layers[:layers]] if layers else []:
+            part.requires_grad_(False)
+
+
+def masked_mean(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """(users, tokens, hidden) -> (users, hidden): the mean over each user's own tokens."""
+    real = torch.arange(tokens.shape[1], device=lengths.device) < lengths[:, None]
+    return (tokens * real[..., None]).sum(1) / lengths[:, None]

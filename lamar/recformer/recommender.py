@@ -1,8 +1,7 @@
 """Recformer as a recommender: score every item of the catalogue by its cosine with the user's history.
 
-The two stages of fine-tuning (Recformer, Algorithm 1): in the first, the vectors of all items are encoded anew after
-every epoch and are constant within it; in the second, they stay as the best epoch of the first left them. The
-published code validates the model of an epoch's end on the vectors of its start; here both are of the epoch's end.
+The two stages of fine-tuning (Recformer, Algorithm 1): in the first, the vectors of all items are encoded anew before
+every epoch and are constant within it; in the second, they stay as the best epoch of the first left them.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
 from lamar.text.tokens import Catalogue, batch_of
 from lamar.training.batches import by_length, shuffled_by_length
@@ -30,8 +30,14 @@ class RecformerRecommender(nn.Module):
         self, model: Recformer, catalogue: Catalogue, train: list[np.ndarray], *, cls: int, max_tokens: int,
         batch: int, positions_per_user: int,
     ) -> None:  # fmt: skip
-        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch."""
+        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch.
+
+        Raises LamarError when `max_tokens` is more than the encoder has positions for.
+        """
         super().__init__()
+        room = model.shape.positions - model.shape.first_position
+        if max_tokens > room:
+            raise LamarError(f"params.yaml: max_tokens: {max_tokens}, but the backbone reads at most {room}")
         self.model = model
         self.items_are_constant = False
         self._catalogue = catalogue

@@ -34,15 +34,18 @@ PARTS = {  # ours -> BERT's, of one layer
 FIRST_POSITION = {"bert": 0, "roberta": 2, "xlm-roberta": 2, "longformer": 2}
 
 
-def shape_of(backbone: Path, layers: int, max_items: int, window: int, dropout: float) -> Shape:
+def shape_of(backbone: Path, layers: int, max_items: int, window: int, dropout: float, pooling: str) -> Shape:
     """The shape of a Recformer with the first `layers` layers of the encoder in the folder `backbone`.
 
-    Raises LamarError when the encoder is of another kind than those of FIRST_POSITION or has fewer layers.
+    Raises LamarError when the encoder is of another kind than those of FIRST_POSITION, computes something
+    else than GELU, or has fewer layers.
     """
     config = read_json(backbone / "config.json")
     kind = config["model_type"]
     if kind not in FIRST_POSITION:
         raise LamarError(f"{backbone}/config.json: model_type {kind}: use one of {', '.join(FIRST_POSITION)}")
+    if config["hidden_act"] != "gelu":
+        raise LamarError(f"{backbone}/config.json: hidden_act {config['hidden_act']}: use an encoder with gelu")
     if layers > config["num_hidden_layers"]:
         raise LamarError(f"params.yaml: layers: {layers}, but {backbone} has {config['num_hidden_layers']}")
     return Shape(
@@ -57,6 +60,7 @@ def shape_of(backbone: Path, layers: int, max_items: int, window: int, dropout: 
         max_items=max_items,
         window=window,
         dropout=dropout,
+        pooling=pooling,
     )
 
 
@@ -73,7 +77,7 @@ def from_encoder(backbone: Path, shape: Shape) -> Recformer:
         for number, layer in enumerate(model.layers):
             layer.load_state_dict(_layer(weights, f"encoder.layer.{number}."))
     except KeyError as error:
-        raise LamarError(f"{backbone}/model.safetensors: no weight {error}; use the files of a plain text encoder") from None
+        raise LamarError(f"{backbone}/model.safetensors: no weight {error}; use a plain text encoder") from None
     return model
 
 
@@ -105,5 +109,5 @@ def _read(backbone: Path) -> dict[str, Tensor]:
         weights = load_file(backbone / "model.safetensors")
     except FileNotFoundError:
         raise LamarError(f"{backbone}/model.safetensors: no such file; run dvc repro backbone") from None
-    prefixes = tuple(f"{kind}." for kind in ("bert", "roberta", "longformer"))
+    prefixes = ("bert.", "roberta.", "longformer.")
     return {name.split(".", 1)[1] if name.startswith(prefixes) else name: tensor for name, tensor in weights.items()}

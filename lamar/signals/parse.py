@@ -9,14 +9,15 @@ import re
 
 from lamar.params import SignalRules
 
-REFUSAL = re.compile(r"\b(as an ai|i('m| am) sorry|i (cannot|can't)|language model)\b", re.IGNORECASE)
+REFUSAL = re.compile(r"\b(as an ai|i(['’]m| am) (sorry|unable)|i (cannot|can['’]t)|language model)\b", re.IGNORECASE)
 WRAPPING = "\"'“”‘’*` "
 
 
 def clean(text: str, name: str) -> str:
     """One line of text without the signal's own name, markdown emphasis or surrounding quotes."""
     line = " ".join(text.split()).strip(WRAPPING)
-    return re.sub(rf"^{re.escape(name)}\s*[:\-–]\s*", "", line, flags=re.IGNORECASE).strip(WRAPPING)
+    named = re.escape(name).replace("'", "['’]")
+    return re.sub(rf"^{named}[*_]*\s*(:|[-–—](?=\s))", "", line, flags=re.IGNORECASE).strip(WRAPPING)
 
 
 def problem(signal: str, title: str, finish_reason: str, rules: SignalRules) -> str | None:

@@ -43,11 +43,11 @@ def _input(item: Mapping[str, str]) -> str:
 def load_prompt(name: str) -> Prompt:
     """Read `prompts/<name>.toml`, or the file `name` when it ends in .toml (a catalogue of one's own).
 
-    Raises LamarError when there is no such prompt or a key is missing.
+    Raises LamarError when there is no such prompt, it is no TOML, or a key is missing or holds something else.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
         examples = tuple((example["item"], example["signal"]) for example in data["examples"])
         return Prompt(signal=data["signal"], task=data["task"].strip(), examples=examples)
     except FileNotFoundError:
@@ -55,5 +55,7 @@ def load_prompt(name: str) -> Prompt:
         raise LamarError(f"prompt {name}: no file {path}; known: {known}, or name a .toml file of your own") from None
     except KeyError as error:
         raise LamarError(f"{path}: missing key {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (TypeError, AttributeError):
+        raise LamarError(f"{path}: signal and task are texts, each of examples has an item and a signal") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LamarError(f"{path}: not valid TOML ({error})") from None

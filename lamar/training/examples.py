@@ -41,9 +41,8 @@ def draw(train: list[np.ndarray], per_user: int, rng: np.random.Generator) -> Sp
 
     The history may be empty (recformer-notes item 12).
     """
-    lengths = np.repeat([len(items) for items in train], per_user)
-    positions = rng.integers(lengths)
     users = np.repeat(np.arange(len(train)), per_user)
+    positions = rng.integers([len(train[user]) for user in users])
     histories = [train[user][:position] for user, position in zip(users, positions, strict=True)]
     targets = np.array([train[user][position] for user, position in zip(users, positions, strict=True)])
     return Split(histories, targets)

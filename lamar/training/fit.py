@@ -32,7 +32,7 @@ class Trainable(Protocol):
         """The mean loss of a batch."""
 
     def renew(self) -> None:
-        """Bring up to date what scoring reads besides the weights; called before the first and after every epoch."""
+        """Bring up to date what the loss and the scores read besides the weights; called before every epoch."""
 
     def scores(self, histories: Sequence[np.ndarray]) -> Scores:
         """Scores of all items for every history."""
@@ -49,7 +49,12 @@ class Epoch:
 
 
 def fit(
-    model: Trainable, validation: Split, settings: Training, epochs: int, seed: int, seen: Callable[[Epoch], None]
+    model: Trainable,
+    validation: Split,
+    settings: Training,
+    epochs: int,
+    seed: int | list[int],
+    seen: Callable[[Epoch], None],
 ) -> list[Epoch]:
     """Train up to `epochs` epochs and leave the model at its best on validation NDCG@10; return the learning curve.
 
@@ -60,16 +65,17 @@ def fit(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
-    renew(model, settings)
+    _renew(model, settings)
     best = Epoch(0, float("nan"), validation_ndcg(model, sample, settings), 0.0)
     state = copy.deepcopy(model.state_dict())
     curve = [best]
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
+        if epoch > 1:  # the first is the state just validated
+            _renew(model, settings)
         batches = model.batches(rng)
         scheduler = scheduler or _schedule(optimizer, settings.warmup_steps, epochs * len(batches))
         loss = _train_epoch(model, batches, optimizer, scheduler, settings)
-        renew(model, settings)
         score = validation_ndcg(model, sample, settings)
         curve.append(Epoch(epoch, loss, score, time.perf_counter() - started))
         seen(curve[-1])
@@ -79,12 +85,6 @@ def fit(
             break
     model.load_state_dict(state)
     return curve
-
-
-def renew(model: Trainable, settings: Training) -> None:
-    """`model.renew()` at the run's precision, without gradients."""
-    with torch.no_grad(), precision(settings):
-        model.renew()
 
 
 def ranks(model: Trainable, split: Split, settings: Training) -> tuple[np.ndarray, np.ndarray, int]:
@@ -116,6 +116,11 @@ def precision(settings: Training) -> AbstractContextManager[Any]:
 def device() -> torch.device:
     """The GPU when there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _renew(model: Trainable, settings: Training) -> None:
+    with torch.no_grad(), precision(settings):
+        model.renew()
 
 
 def _train_epoch(model: Trainable, batches: Iterable[Any], optimizer: Any, scheduler: Any, settings: Training) -> float:

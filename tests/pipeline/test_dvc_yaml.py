@@ -1,0 +1,97 @@
+"""dvc.yaml: what it expands to, and that every stage depends on what it uses."""
+
+import ast
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+REPOSITORY = Path(__file__).parents[2]
+
+# fmt: off
+STAGES = {
+    "fetch@ml-100k": "python stages/fetch.py ml-100k",
+    "prepare@ml-100k": "python stages/prepare.py ml-100k",
+    "generate@ml-100k-qwen-coder": "python stages/generate.py ml-100k qwen-coder",
+    "signals@ml-100k-qwen-coder": "python stages/signals.py ml-100k qwen-coder",
+    "sequences@ml-100k-popularity": "python stages/sequences.py ml-100k popularity",
+    "sequences@ml-100k-sasrec": "python stages/sequences.py ml-100k sasrec",
+    "sequences@ml-100k-recformer-original": "python stages/sequences.py ml-100k recformer-original",
+    "sequences@ml-100k-recformer-lamar": "python stages/sequences.py ml-100k recformer-lamar",
+    "sequences@ml-100k-recformer-placebo": "python stages/sequences.py ml-100k recformer-placebo",
+    "backbone@minilm": "python stages/backbone.py minilm",
+    "train@ml-100k-popularity": "python stages/train.py ml-100k popularity",
+    "train@ml-100k-sasrec": "python stages/train.py ml-100k sasrec",
+    "train@ml-100k-recformer-original": "python stages/train.py ml-100k recformer-original",
+    "train@ml-100k-recformer-lamar": "python stages/train.py ml-100k recformer-lamar",
+    "train@ml-100k-recformer-placebo": "python stages/train.py ml-100k recformer-placebo",
+    "evaluate@ml-100k-popularity": "python stages/evaluate.py ml-100k popularity",
+    "evaluate@ml-100k-sasrec": "python stages/evaluate.py ml-100k sasrec",
+    "evaluate@ml-100k-recformer-original": "python stages/evaluate.py ml-100k recformer-original",
+    "evaluate@ml-100k-recformer-lamar": "python stages/evaluate.py ml-100k recformer-lamar",
+    "evaluate@ml-100k-recformer-placebo": "python stages/evaluate.py ml-100k recformer-placebo",
+    "report": "python stages/report.py",
+}
+# fmt: on
+
+# Modules that a stage may use without depending on them: they carry, check or show what it works on.
+CARRIERS = {f"lamar/{name}.py" for name in ("console", "errors", "files", "params", "tracking")}
+CARRIERS |= {"lamar/data/downloads.py", "lamar/data/sources.py"}  # what they bring is known by its sha256
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
+    folder = tmp_path_factory.mktemp("expanded")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(REPOSITORY / name, folder)
+    with Repo.init(str(folder), no_scm=True) as repo:
+        return list(repo.index.stages)
+
+
+def test_the_whole_expansion(stages):
+    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES
+
+
+def imported(file: Path) -> Iterator[Path]:
+    """The modules of lamar that a file imports, at its top or in a function."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "lamar":
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                yield REPOSITORY / f"{name.replace('.', '/')}.py"
+
+
+def used(script: Path) -> set[str]:
+    """The modules of lamar that a script uses, directly or through others."""
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        new = {module for module in imported(waiting.pop()) if module.exists()} - found
+        found |= new
+        waiting += new
+    return {str(module.relative_to(REPOSITORY)) for module in found}
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (REPOSITORY / "stages").glob("*.py")))
+def test_a_stage_depends_on_its_script_and_on_every_module_that_it_uses(stages, script):
+    stage = next(stage for stage in stages if stage.cmd.split()[1] == f"stages/{script}")
+    dependencies = {dependency.def_path for dependency in stage.deps}
+    modules = used(REPOSITORY / "stages" / script) - CARRIERS
+    unknown = {module for module in modules if not {module, *map(str, Path(module).parents)} & dependencies}
+    assert unknown == set()
+    assert f"stages/{script}" in dependencies
+
+
+def test_every_source_that_a_stage_depends_on_exists(stages):
+    paths = {dependency.def_path for stage in stages for dependency in stage.deps}
+    sources = {path for path in paths if path.startswith(("lamar", "stages"))}
+    assert [path for path in sources if not (REPOSITORY / path).exists()] == []
+
+
+def test_every_other_dependency_is_written_by_a_stage_or_committed(stages):
+    outs = [Path(out.def_path) for stage in stages for out in stage.outs]
+    folders = {folder for out in outs for folder in (out, *out.parents)}
+    inputs = {Path(dependency.def_path) for stage in stages for dependency in stage.deps}
+    unwritten = {path for path in inputs if path not in folders and not set(path.parents) & set(outs)}
+    assert [path for path in unwritten if not (REPOSITORY / path).exists()] == []

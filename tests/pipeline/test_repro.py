@@ -1,0 +1,350 @@
+"""The whole pipeline with DVC, on a tiny catalogue in a copy of the repository: no network, no key, no GPU.
+
+The films and what the LLM wrote about them are real; who watched what is made up, and the backbone is random.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from dvc.utils.serialize import modify_yaml
+
+from lamar.evaluation.metrics import METRICS
+from lamar.files import sha256_of
+from lamar.llm import journal
+from lamar.params import Params, load
+from lamar.signals.generate import questions
+from lamar.signals.prompt import load_prompt
+
+REPOSITORY = Path(__file__).parents[2]
+ANSWERS = REPOSITORY / "data/journals/ml-100k/qwen-coder.jsonl"
+RUNS = ["popularity", "sasrec", "recformer-lamar", "recformer-placebo"]
+MADE = ["data/raw", "data/prepared", "data/responses", "data/signals", "data/sequences", "models", "ranks", "metrics"]
+MADE += ["report", "dvc.lock", ".dvc/cache"]
+FILMS = """
+Contact (1997)|Drama, Sci-Fi
+Fargo (1996)|Crime, Drama, Thriller
+Liar Liar (1997)|Comedy
+English Patient, The (1996)|Drama, Romance, War
+Scream (1996)|Horror, Thriller
+Toy Story (1995)|Animation, Children's, Comedy
+Air Force One (1997)|Action, Thriller
+Raiders of the Lost Ark (1981)|Action, Adventure
+Godfather, The (1972)|Action, Crime, Drama
+Pulp Fiction (1994)|Crime, Drama
+Twelve Monkeys (1995)|Drama, Sci-Fi
+Jerry Maguire (1996)|Drama, Romance
+Rock, The (1996)|Action, Adventure, Thriller
+Titanic (1997)|Action, Drama, Romance
+Back to the Future (1985)|Comedy, Sci-Fi
+Mission: Impossible (1996)|Action, Adventure, Mystery
+Fugitive, The (1993)|Action, Thriller
+Indiana Jones and the Last Crusade (1989)|Action, Adventure
+Forrest Gump (1994)|Comedy, Romance, War
+Monty Python and the Holy Grail (1974)|Comedy
+Full Monty, The (1997)|Comedy
+Terminator, The (1984)|Action, Sci-Fi, Thriller
+Dead Man Walking (1995)|Drama
+Schindler's List (1993)|Drama, War
+Leaving Las Vegas (1995)|Drama, Romance
+Braveheart (1995)|Action, Drama, War
+Conspiracy Theory (1997)|Action, Mystery, Romance, Thriller
+Twister (1996)|Action, Adventure, Thriller
+Alien (1979)|Action, Horror, Sci-Fi, Thriller
+Groundhog Day (1993)|Comedy, Romance
+"""
+CATALOGUE = [(str(number), *line.split("|")) for number, line in enumerate(FILMS.strip().splitlines())]
+TINY = {
+    "reader": "table",
+    "attributes": ["title", "genre"],
+    "prompt": "movielens",
+    "ties": "file",
+    "sample_users": 1.0,
+    "items": "data/own/films.csv",
+    "interactions": "data/own/views.csv",
+    "columns": {"item": "film", "user": "viewer", "timestamp": "day"},
+}
+SMALL = {
+    "sasrec": {"hidden": 8, "heads": 1, "layers": 1, "epochs": 2, "batch": 16, "learning_rate": 0.01},
+    "recformer": {"backbone": "tiny", "layers": 1, "epochs": 1, "second_epochs": 1, "max_tokens": 64, "max_items": 5},
+}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the repository, and the environment its commands run in."""
+
+    root: Path
+    environment: dict[str, str]
+
+    def run(self, *command: str, status: int | None = 0) -> str:
+        """Run a command at the root; its output, standard error included. `status` None: any but 0."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        assert (done.returncode != 0) if status is None else (done.returncode == status), done.stdout
+        return done.stdout
+
+    def read(self, path: str) -> Any:
+        return json.loads((self.root / path).read_text())
+
+    def metrics(self) -> dict[str, bytes]:
+        return {str(file): file.read_bytes() for file in sorted((self.root / "metrics").rglob("*")) if file.is_file()}
+
+
+def tiny_backbone(folder: Path) -> str:
+    """A random BERT of one layer with a tokenizer of the films' words; the sha256 of its weights."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel
+
+    words = {word.strip("(),") for line in FILMS.split("\n") for word in line.replace("|", " ").split()}
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", *sorted(words)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return sha256_of(folder / "model.safetensors")
+
+
+def write_catalogue(folder: Path) -> None:
+    """The films, and 40 viewers who mostly stay with one genre."""
+    chance = random.Random(0)
+    views = []
+    for viewer in range(40):
+        genre = chance.choice(["Action", "Comedy", "Drama"])
+        liked = [film for film, _, genres in CATALOGUE if genre in genres]
+        seen = chance.sample(liked, 5) + chance.sample([film for film, _, _ in CATALOGUE], 3)
+        views += [(f"v{viewer}", film, day) for day, film in enumerate(dict.fromkeys(seen))]
+    tables = {"films.csv": [("film", "title", "genre"), *CATALOGUE], "views.csv": [("viewer", "film", "day"), *views]}
+    for name, rows in tables.items():
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+
+
+def copy_sources(root: Path) -> None:
+    """What git knows or would take up, but for results, tests and documents."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        wanted = name.startswith((".dvc", ".gitignore", "dvc.yaml", "params.yaml", "lamar/", "stages/", "data/own/"))
+        if wanted and (REPOSITORY / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, root / name)
+
+
+def edit_params(root: Path, weights: str) -> None:
+    """The tiny catalogue and backbone, and small models; anchors and merges stay what they are."""
+    with modify_yaml(str(root / "params.yaml")) as params:
+        params["matrix"] |= {"datasets": ["tiny"], "generators": ["qwen-coder"], "backbones": ["tiny"], "runs": RUNS}
+        params["datasets"]["tiny"] = TINY
+        files = ["config.json", "model.safetensors", "tokenizer.json"]
+        params["backbones"]["tiny"] = {"sources": [{"mirror": "backbone", "files": files}], "sha256": weights}
+        for preset, changes in SMALL.items():
+            params["presets"][preset].update(changes)
+        params["runs"]["sasrec"]["seeds"] = [0, 1]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Everything that commands write outside the copy goes to `folder`; nothing of the user's settings counts."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("LAMAR_", "DVC_", "MLFLOW_"))}
+    return own | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "copy"),  # before the repository that is installed
+        "HOME": str(folder / "home"),
+        "LAMAR_JOURNAL": str(folder / "journal"),
+        "LAMAR_MIRROR": str(folder / "mirror"),
+        "LAMAR_CACHE": str(folder / "cache"),
+        "DVC_SITE_CACHE_DIR": str(folder / "dvc"),
+        "OMP_NUM_THREADS": "1",  # the models are too small for more
+        "HF_HUB_OFFLINE": "1",
+        "NO_COLOR": "1",
+    }
+
+
+def assert_answered(chosen: Params) -> None:
+    """All films are answered in the journal that comes with the repository, so that no LLM is asked."""
+    writer = chosen.generators["qwen-coder"]
+    items = pl.DataFrame(CATALOGUE, schema=["item_id", "title", "genre"], orient="row")
+    known = journal.read(ANSWERS)
+    asked = questions(items, TINY["attributes"], load_prompt(TINY["prompt"]), writer)
+    assert {question.key for question in asked} <= known.keys(), "choose films that the committed answers are about"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """The copy, committed to git before and after one `dvc repro`."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    made = Copy(folder / "copy", environment(folder))
+    for name in ("home", "journal"):
+        (folder / name).mkdir()
+    copy_sources(made.root)
+    write_catalogue(made.root / "data/own")
+    edit_params(made.root, tiny_backbone(folder / "mirror/backbone"))
+    chosen = load(made.root / "params.yaml")
+    assert_answered(chosen)
+    shutil.copy(ANSWERS, folder / "journal" / f"{chosen.generators['qwen-coder'].model}.jsonl")
+    made.run("git", "init", "-q")
+    for key, value in {"user.name": "Test", "user.email": "test@example.org", "commit.gpgsign": "false"}.items():
+        made.run("git", "config", key, value)
+    commit(made)
+    made.run("dvc", "repro")
+    commit(made)
+    return made
+
+
+def commit(made: Copy) -> None:
+    made.run("git", "add", "-A")
+    made.run("git", "commit", "-q", "-m", "results")
+
+
+@pytest.fixture
+def scratch(copy: Copy) -> Iterator[Copy]:
+    """The copy, for a test that changes it: afterwards it is as committed."""
+    yield copy
+    copy.run("git", "reset", "-q", "--hard")
+    copy.run("dvc", "checkout", "-f")
+
+
+def test_all_stages_ran(copy):
+    listed = copy.run("dvc", "stage", "list", "--name-only").split()
+    assert set(yaml.safe_load((copy.root / "dvc.lock").read_text())["stages"]) == set(listed)
+    assert {name.split("@")[0] for name in listed} == {path.stem for path in (REPOSITORY / "stages").glob("*.py")}
+
+
+def test_metrics_of_every_run(copy):
+    for run in RUNS:
+        metrics = copy.read(f"metrics/tiny/full/{run}.json")
+        assert list(metrics) == [*METRICS, *(f"{name}_std" for name in METRICS)]
+        assert all(0 <= value <= 1 for value in metrics.values())
+    assert copy.read("metrics/tiny/full/sasrec.signature.json")["seeds"] == [0, 1]
+    assert copy.read("metrics/tiny/statistics.json")["users"] == 40
+    assert copy.read("metrics/tiny/statistics.json")["items"] == len(CATALOGUE)
+
+
+def test_signals_reach_the_models_that_are_to_read_them(copy):
+    quality = copy.read("metrics/tiny/qwen-coder/quality.json")
+    assert quality["items"] == len(CATALOGUE)
+    assert quality["kept"] >= 20
+    items = {run: pl.read_parquet(copy.root / f"data/sequences/tiny/{run}/items.parquet") for run in RUNS}
+    assert items["sasrec"].columns == ["item", "title", "genre"]
+    lamar, placebo = (items[run]["Mood and Themes"].to_list() for run in ("recformer-lamar", "recformer-placebo"))
+    assert sorted(lamar) == sorted(placebo)
+    assert sum(lamar_text == other for lamar_text, other in zip(lamar, placebo, strict=True) if lamar_text) == 0
+
+
+def test_dvc_shows_metrics_plots_and_the_graph(copy):
+    shown = json.loads(copy.run("dvc", "metrics", "show", "--json"))[""]["data"]
+    written = {f"metrics/tiny/full/{run}.json": copy.read(f"metrics/tiny/full/{run}.json") for run in RUNS}
+    assert {path: shown[path]["data"] for path in written} == written
+    assert "metrics/tiny/full/sasrec.json" in copy.run("dvc", "metrics", "show", "--md")
+    page = copy.run("dvc", "plots", "show", "--out", "plots").strip().removeprefix("file://")
+    assert "metrics/tiny/curves/sasrec.csv" in Path(page).read_text()
+    shutil.rmtree(copy.root / "plots")
+    assert "train@tiny-recformer-lamar" in copy.run("dvc", "dag")
+
+
+def test_the_report_shows_every_run(copy):
+    assert set(copy.read("report/summary.json")["tiny"]["runs"]) == set(RUNS)
+    page = (copy.root / "report/index.html").read_text()
+    assert all(title in page for title in ("tiny", "recformer", "Mood and Themes"))
+
+
+def test_mlflow_knows_every_seed(copy):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{copy.root}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'lamar'")
+    found = client.search_runs([experiment.experiment_id])
+    names = {run.info.run_name: run for run in found}
+    assert names.keys() >= {f"tiny {run} seed 0" for run in RUNS} | {"tiny sasrec seed 1"}
+    assert all(run.info.status == "FINISHED" for run in found)
+    kept = names["tiny sasrec seed 1"].data
+    assert kept.params["hidden"] == "8"
+    assert {"loss", "validation_ndcg_at_10", "auc"} <= kept.metrics.keys()
+    assert len(kept.tags["git_revision"]) == 40
+
+
+def test_a_second_repro_does_nothing(copy):
+    before = copy.metrics()
+    started = time.perf_counter()
+    said = copy.run("dvc", "repro")
+    assert time.perf_counter() - started < 20
+    assert "Running stage" not in said
+    assert said.strip().endswith("Data and pipelines are up to date.")
+    assert copy.run("dvc", "status").strip() == "Data and pipelines are up to date."
+    assert copy.run("git", "status", "--porcelain") == ""
+    assert copy.metrics() == before
+
+
+def test_an_experiment_is_compared_with_what_is_committed(scratch):
+    assert scratch.run("dvc", "metrics", "diff").strip() == ""
+    said = scratch.run("dvc", "exp", "run", "-S", "presets.sasrec.epochs=1", "evaluate@tiny-sasrec")
+    assert said.count("Running stage") == 2  # train and evaluate; nothing is fetched, asked or prepared again
+    assert yaml.safe_load((scratch.root / "params.yaml").read_text())["runs"]["sasrec"]["epochs"] == 1
+    changes = json.loads(scratch.run("dvc", "metrics", "diff", "--json"))
+    assert list(changes) == ["metrics/tiny/full/sasrec.json"]
+    change = changes["metrics/tiny/full/sasrec.json"]["ndcg@10"]
+    assert change["new"] == scratch.read("metrics/tiny/full/sasrec.json")["ndcg@10"] != change["old"]
+
+
+def failure(made: Copy) -> str:
+    """The one line that `dvc repro` ends in, and that no traceback is shown."""
+    said = made.run("dvc", "repro", status=None)
+    assert "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if "rror" in line and not line.startswith("ERROR: failed to repro")]
+    return line
+
+
+def test_an_unknown_dataset_is_named(scratch):
+    with modify_yaml(str(scratch.root / "params.yaml")) as params:
+        params["matrix"]["datasets"] = ["tinny"]
+    assert "tinny" in failure(scratch)
+
+
+def test_an_unknown_key_is_named_and_nothing_is_lost(scratch):
+    before = scratch.metrics()
+    with modify_yaml(str(scratch.root / "params.yaml")) as params:
+        params["prepare"]["seeed"] = 1
+    assert "params.yaml: prepare.seeed: unknown key; remove it or correct its spelling" in failure(scratch)
+    with modify_yaml(str(scratch.root / "params.yaml")) as params:
+        del params["prepare"]["seeed"]
+    scratch.run("dvc", "repro")
+    assert scratch.metrics() == before
+
+
+def test_from_scratch_the_metrics_are_the_same_bytes(scratch):
+    before = scratch.metrics()
+    for name in MADE:
+        path = scratch.root / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    scratch.run("dvc", "repro")
+    assert len(before) > 2 * len(RUNS)
+    assert scratch.metrics() == before

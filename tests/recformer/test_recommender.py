@@ -1,0 +1,180 @@
+"""Recformer as a recommender: item vectors, the two stages, and that it learns."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+from encoders import recformer, saved
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from lamar.errors import LamarError
+from lamar.models import Sequences, train_recformer
+from lamar.params import RecformerRun
+from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
+from lamar.text.tokens import tokenise
+from lamar.training import fit
+from lamar.training.examples import NO_TARGET, Split, Users
+
+REPOSITORY = Path(__file__).parents[2]
+ITEMS = 20
+WORDS = [f"word{number}" for number in range(ITEMS)]
+VOCABULARY = {word: number for number, word in enumerate(["[PAD]", "[CLS]", "?", "title", *WORDS])}
+TITLES = pl.DataFrame({"item": range(ITEMS), "title": [f"{WORDS[item]} {WORDS[item - 1]}" for item in range(ITEMS)]})
+
+
+def tokenizer() -> Tokenizer:
+    words = Tokenizer(WordLevel(VOCABULARY, unk_token="?"))
+    words.pre_tokenizer = Whitespace()
+    return words
+
+
+def cycles(users: int) -> list[np.ndarray]:
+    """Everybody walks around the same circle of all items, from a place of their own."""
+    rng = np.random.default_rng(0)
+    return [(rng.integers(ITEMS) + np.arange(rng.integers(4, 9))) % ITEMS for _ in range(users)]
+
+
+def split_of(sequences: list[np.ndarray]) -> Split:
+    return Split([items[:-1] for items in sequences], np.array([items[-1] for items in sequences]))
+
+
+def settings(**changes) -> RecformerRun:
+    """params.yaml's preset, made small."""
+    preset = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["presets"]["recformer"]
+    small = {
+        "backbone": "tiny",
+        "layers": 2,
+        "pooling": "cls",
+        "dropout": 0.0,
+        "max_items": 9,
+        "max_tokens": 64,
+        "train_words": True,
+        "positions_per_user": 2,
+        "targets_ahead": 1,
+        "epochs": 15,
+        "second_epochs": 2,
+        "patience": 6,
+        "batch": 16,
+        "learning_rate": 0.002,
+        "weight_decay": 0.0,
+        "warmup_steps": 10,
+        "precision": "float32",
+    }
+    return RecformerRun.model_validate(preset | small | {"features": "original", "seeds": [0]} | changes)
+
+
+def recommender(train=(), max_tokens=64) -> RecformerRecommender:
+    model = recformer(vocabulary=len(VOCABULARY), positions=80)
+    catalogue = tokenise(TITLES, tokenizer(), 32)
+    numbers = {"max_tokens": max_tokens, "batch": 16, "positions_per_user": 2, "targets_ahead": 1}
+    return RecformerRecommender(model, catalogue, train, cls=1, **numbers)
+
+
+@torch.no_grad()
+def scored(model: RecformerRecommender, histories: list[np.ndarray]) -> np.ndarray:
+    scores = np.full((len(histories), ITEMS), np.nan, np.float32)
+    for rows, part in model.scores(histories):
+        scores[rows] = part
+    return scores
+
+
+@pytest.fixture
+def renewed() -> RecformerRecommender:
+    model = recommender(cycles(30))
+    with torch.no_grad():
+        model.renew()
+    return model
+
+
+def test_an_item_alone_is_its_own_vector(renewed):
+    own = scored(renewed, [np.array([item]) for item in range(ITEMS)])
+    np.testing.assert_allclose(np.diag(own), 1, atol=1e-5)
+    assert np.abs(own).max() < 1 + 1e-5
+
+
+def test_histories_of_any_length_are_scored_alike_together_and_alone(renewed):
+    histories = [np.arange(length) for length in (5, 0, 12, 1, 20, 2)]
+    alone = np.concatenate([scored(renewed, [history]) for history in histories])
+    np.testing.assert_allclose(scored(renewed, histories), alone, atol=1e-5)
+
+
+def test_only_the_most_recent_items_count(renewed):
+    history = np.arange(ITEMS)
+    np.testing.assert_allclose(scored(renewed, [history]), scored(renewed, [history[-9:]]), atol=1e-6)
+
+
+def test_the_loss_is_over_cosines_divided_by_the_temperature(renewed):
+    histories = [np.arange(length) for length in (0, 3, 12)]
+    targets = np.array([[4, 5], [6, NO_TARGET], [13, 14]])
+    renewed.eval()
+    surprise = -torch.from_numpy(scored(renewed, histories) / TEMPERATURE).log_softmax(-1).numpy()
+    expected = np.mean([surprise[0, 4], surprise[0, 5], surprise[1, 6], surprise[2, 13], surprise[2, 14]])
+    assert renewed.loss(Split(histories, targets)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_epoch_draws_every_user_as_often_as_asked(renewed):
+    batches = renewed.batches(np.random.default_rng(0))
+    assert sum(len(batch.targets) for batch in batches) == 2 * 30
+    assert all(len(batch.histories) == len(batch.targets) <= 16 for batch in batches)
+
+
+def test_more_tokens_than_the_backbone_has_positions_for():
+    recommender(max_tokens=80)
+    with pytest.raises(LamarError, match="max_tokens: 81, but the backbone reads at most 80"):
+        recommender(max_tokens=81)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_item_vectors_are_constant_in_the_second_stage_alone(constant):
+    model = recommender(cycles(30))
+    validation = split_of(cycles(30))
+    fit.renew(model, settings())
+    items, words = model.items.clone(), model.model.embeddings.word.weight.clone()
+    model.items_are_constant = constant
+    improved = fit.fit(model, validation, settings(), epochs=2, seed=0, seen=lambda epoch: None)
+    assert max(improved, key=lambda epoch: epoch.validation).epoch > 0
+    assert not torch.equal(model.model.embeddings.word.weight, words)
+    assert torch.equal(model.items, items) == constant
+
+
+def trained(tmp_path, **changes) -> tuple[RecformerRecommender, float, list[tuple[int, int]]]:
+    """A recommender that learned the circle, NDCG@10 on items it was not trained on, and the epochs it took."""
+    backbone = tmp_path / "models/backbones/tiny"
+    sizes = {"initializer_range": 0.02, "num_hidden_layers": 2}  # as a fresh BERT
+    saved(backbone, "bert", **sizes, vocab_size=len(VOCABULARY))
+    tokenizer().save(str(backbone / "tokenizer.json"))
+    everything = cycles(200)
+    test, validation = split_of(everything), split_of([items[:-1] for items in everything])
+    users = Users(np.arange(200), validation.histories, validation, test)
+    epochs = []
+    run = settings(**changes)
+    model = train_recformer(run, Sequences(users, TITLES), 0, lambda stage, epoch: epochs.append((stage, epoch.epoch)))
+    return model, fit.validation_ndcg(model, test, run), epochs
+
+
+@pytest.mark.parametrize(("pooling", "precision"), [("cls", "float32"), ("mean", "bfloat16")])
+def test_it_learns_a_cycle_of_texts(tmp_path, monkeypatch, pooling, precision):
+    monkeypatch.chdir(tmp_path)
+    _, ndcg, epochs = trained(tmp_path, pooling=pooling, precision=precision)
+    assert ndcg > 0.8  # untrained: 0.2
+    assert {stage for stage, _ in epochs} == {1, 2}
+
+
+def test_words_that_are_not_trained_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, _, _ = trained(tmp_path, train_words=False, epochs=1, second_epochs=0)
+    words = load_file(tmp_path / "models/backbones/tiny/model.safetensors")["embeddings.word_embeddings.weight"]
+    assert torch.equal(model.model.embeddings.word.weight, words)
+
+
+def test_a_tokenizer_without_cls(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(VOCABULARY, "[CLS]")
+    with pytest.raises(LamarError, match=r"tokenizer\.json: has neither \[CLS\] nor <s>"):
+        trained(tmp_path)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+HEAVY = {"torch", "transformers", "mlflow", "polars", "sklearn", "sentence_transformers"}
+SEEN = """
+import sys
+try:
+    from lamar.cli import main
+    main(sys.argv[1:])
+finally:
+    print("\\n".join(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def lamar(*arguments: str, folder: Path = REPOSITORY, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    command = [Path(sys.executable).with_name("lamar"), *arguments]
+    return subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["verify-journal", "--help"], ["share-answers", "--help"]])
+def test_help_is_light(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", SEEN, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage:")
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_help_names_every_command() -> None:
+    done = lamar("--help")
+    assert done.returncode == 0
+    assert {"verify-journal", "share-answers"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["verify-journal", "share-answers"])
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["ml-100", "qwen-coder"], "no dataset named 'ml-100'; known: arts, games, "),
+        (["ml-100k", "qwen"], "no generator named 'qwen'; known: "),
+    ],
+)
+def test_an_unknown_name_is_one_line(command: str, arguments: list[str], complaint: str, tmp_path: Path) -> None:
+    done = lamar(command, *arguments, LAMAR_JOURNAL=str(tmp_path / "journal"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: params.yaml: {complaint}")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_outside_of_a_repository(tmp_path: Path) -> None:
+    done = lamar("verify-journal", "ml-100k", "qwen-coder", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: params.yaml: no such file; run from the root of the repository\n"
+
+
+def test_a_dataset_that_is_not_prepared(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    done = lamar("share-answers", "ml-100k", "qwen-coder", folder=tmp_path, LAMAR_JOURNAL=str(tmp_path / "journal"))
+    assert done.returncode == 1
+    assert done.stderr == "error: data/prepared/ml-100k/items.parquet: no such file; run dvc repro prepare\n"
+
+
+def test_no_questions_is_a_usage_error() -> None:
+    done = lamar("verify-journal", "ml-100k", "qwen-coder", "--questions", "0")
+    assert done.returncode == 2
+    assert "0 is not in the range x>=1" in done.stderr

