@@ -1,7 +1,7 @@
 """Items a second of the `generate` stage against transformers' own `generate`, on the same questions and weights.
 
-The reference answers the same full questions in batches of the same size and order of length with greedy decoding; what it
-lacks is the shared prefix and leaving the batch when answered. Run after `dvc repro prepare`:
+The reference answers the same full questions in batches of the same size and order of length with greedy decoding;
+what it lacks is the shared prefix and leaving the batch when answered. Run after `dvc repro prepare`:
 
     python benchmarks/generate.py ml-100k qwen-coder --items 64
 """

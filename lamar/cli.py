@@ -34,6 +34,8 @@ def verify_journal(dataset: str, generator: str, questions: int, seed: int) -> N
     for question, before, now in agreement.different:
         say(f"{question.item_id}\n  journal: {before}\n  now:     {now}")
     say(f"{agreement.same} of {agreement.asked} answers are repeated word for word by {writer.model}")
+    share = agreement.best_tokens / agreement.tokens
+    say(f"{agreement.best_tokens:,} of {agreement.tokens:,} tokens ({share:.1%}) are its own choice, but for rounding")
 
 
 @main.command()

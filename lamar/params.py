@@ -134,6 +134,7 @@ class Run(Section):
 
     features: str
     seeds: Seeds
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class PopularityRun(Run):
@@ -151,7 +152,6 @@ class Training(Run):
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_steps: Annotated[int, Field(ge=0)]
-    precision: Literal["float32", "bfloat16"]
     validation_users: Annotated[int, Field(ge=0)]
 
 

@@ -8,6 +8,7 @@ import polars as pl
 from lamar import params
 from lamar.console import say, user_errors
 from lamar.files import write_json, write_parquet
+from lamar.signals.generate import read_items, read_responses
 from lamar.signals.parse import clean, problem
 from lamar.signals.prompt import load_prompt
 from lamar.signals.quality import quality
@@ -22,9 +23,9 @@ def main(dataset: str, generator: str) -> None:
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     name = load_prompt(source.prompt).signal
-    items = pl.read_parquet(f"data/prepared/{dataset}/items.parquet")
+    items = read_items(Path("data/prepared", dataset))
     titles = dict(items.select("item_id", source.attributes[0]).iter_rows())
-    answers = pl.read_ndjson(f"data/responses/{dataset}/{generator}.jsonl")
+    answers = read_responses(Path(f"data/responses/{dataset}/{generator}.jsonl"))
     rows = []
     for item_id, text, finish_reason in answers.select("item_id", "text", "finish_reason").iter_rows():
         signal = clean(text, name)

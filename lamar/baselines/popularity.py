@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 
 
 class Popularity:
@@ -18,3 +19,7 @@ class Popularity:
         """Yield (rows, counts (rows, items)) a thousand histories at a time."""
         for rows in np.array_split(np.arange(len(histories)), max(1, len(histories) // 1000)):
             yield rows, np.broadcast_to(self.counts, (len(rows), len(self.counts)))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What is saved: counts (items,)."""
+        return {"counts": torch.from_numpy(self.counts)}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FINISHED_SHARE = 1 / 8  # answered questions leave the batch when they are this much of it: leaving copies the cache
 
+ROUNDING = 2**-6  # two steps of bfloat16, relative to the largest logit
+
 
 def cache_folder() -> Path:
     """Where downloaded weights are kept: $LAMAR_CACHE, or the user's cache directory."""
@@ -76,6 +78,25 @@ class LocalModel:
                 self._to_answer(questions[index], len(encoded[index]), output)
                 for index, output in zip(chosen, outputs, strict=True)
             ]
+
+    def best_tokens(self, messages: Messages, answer: Answer) -> tuple[int, int]:
+        """How many tokens of an answer (its end included) are the model's own choice at their place, and of how many.
+
+        A choice is a logit no more than ROUNDING of the largest below the best: in bfloat16 the two best are often
+        equal, and which one greedy decoding takes depends on the batch.
+        """
+        import torch
+
+        read = self._encode(messages)
+        written = self._tokenizer(answer.text, add_special_tokens=False)["input_ids"]
+        if answer.finish_reason == "stop":
+            written.append(self._tokenizer.eos_token_id)
+        with torch.inference_mode():
+            ids = torch.tensor([read + written], device=self._model.device)
+            logits = self._model(input_ids=ids, logits_to_keep=len(written) + 1).logits[0, :-1].float()
+        chosen = logits.gather(1, torch.tensor(written, device=logits.device)[:, None])[:, 0]
+        near = logits.max(-1).values - chosen <= ROUNDING * logits.abs().max()
+        return int(near.sum()), len(written)
 
     def _encode(self, messages: Messages) -> list[int]:
         text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)

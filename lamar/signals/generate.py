@@ -95,6 +95,14 @@ def write_responses(asked: list[Question], answered: dict[str, Answer], path: Pa
             file.write(json.dumps({"item_id": question.item_id, **answer}, ensure_ascii=False) + "\n")
 
 
+def read_responses(path: Path) -> pl.DataFrame:
+    """What `write_responses` wrote. Raises LamarError when it is not there."""
+    try:
+        return pl.read_ndjson(path)
+    except FileNotFoundError:
+        raise LamarError(f"{path}: no such file; run dvc repro generate") from None
+
+
 def share(asked: list[Question], dataset: str, name: str, generator: LocalGenerator) -> tuple[Path, int]:
     """Copy the known answers to `asked` into the repository; return the file and how many there are."""
     known = known_answers(dataset, name, generator)

@@ -15,10 +15,15 @@ from lamar.signals.generate import Question, known_answers
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many of `asked` answers came out the same; for the others the question, the old text and the new."""
+    """How many of `asked` answers came out the same; for the others the question, the old text and the new.
+
+    `best_tokens` of the `tokens` in the journal's answers are the model's own choice at their place but for rounding.
+    """
 
     asked: int
     different: list[tuple[Question, str, str]]
+    best_tokens: int
+    tokens: int
 
     @property
     def same(self) -> int:
@@ -31,7 +36,8 @@ def verify(
 ) -> Agreement:
     """Ask `questions` random ones of the answered questions again; nothing is written to a journal.
 
-    Decoding is greedy, but in bfloat16 the rounding depends on the batch: near ties may fall the other way.
+    Decoding is greedy, but in bfloat16 the rounding depends on the batch and exact ties are frequent, so that wordings
+    may differ; hence each token of the journal's answers is also compared with the model's own choice at its place.
     Raises LamarError when no question is answered yet.
     """
     known = known_answers(dataset, name, generator)
@@ -47,5 +53,7 @@ def verify(
         for answers in model.ask([question.messages for question in by_key.values()]):
             again |= {answer.key: answer for answer in answers}
             bar.update(task, advance=len(answers), note="")
+        counts = [model.best_tokens(question.messages, known[key]) for key, question in by_key.items()]
     texts = [(question, known[key].text, again[key].text) for key, question in by_key.items()]
-    return Agreement(len(texts), [text for text in texts if text[1] != text[2]])
+    different = [text for text in texts if text[1] != text[2]]
+    return Agreement(len(texts), different, *(sum(column) for column in zip(*counts, strict=True)))

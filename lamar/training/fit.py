@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lamar.evaluation.metrics import ndcg
 from lamar.evaluation.ranks import rank_scores
-from lamar.params import Training
+from lamar.params import Run, Training
 from lamar.training.examples import Split
 
 Scores = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -87,7 +87,7 @@ def fit(
     return curve
 
 
-def ranks(model: Trainable, split: Split, settings: Training) -> tuple[np.ndarray, np.ndarray, int]:
+def ranks(model: Trainable, split: Split, settings: Run) -> tuple[np.ndarray, np.ndarray, int]:
     """Rank every target of a split: (greater, equal), each (users,), and the number of candidates.
 
     Raises LamarError when a score is NaN.
@@ -108,7 +108,7 @@ def validation_ndcg(model: Trainable, split: Split, settings: Training) -> float
     return float(ndcg(greater, equal, np.full_like(greater, candidates), 10).mean())
 
 
-def precision(settings: Training) -> AbstractContextManager[Any]:
+def precision(settings: Run) -> AbstractContextManager[Any]:
     """Matrix products in bfloat16 where the run asks for it; sums, norms and the loss stay float32."""
     return torch.autocast(device().type, torch.bfloat16, enabled=settings.precision == "bfloat16")
 

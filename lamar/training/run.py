@@ -45,8 +45,7 @@ def train(run: AnyRun, sequences: Sequences, track: Track) -> Trained:
             model = _train_seed(run, sequences, seed, tracker, curve)
             ranks.append(_test_ranks(model, sequences, run, seed))
             tracker.metrics(summarise(ranks[-1], "expected"))
-        if isinstance(model, torch.nn.Module):
-            weights[seed] = model.state_dict()
+        weights[seed] = model.state_dict()
     return Trained(pl.concat(ranks), pl.DataFrame(curve, schema=CURVE, orient="row"), weights)
 
 

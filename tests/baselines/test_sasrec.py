@@ -1,15 +1,18 @@
 """SASRec: what sees what, what is trained on, and that it learns."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from lamar.baselines.sasrec import Sasrec
-from lamar.params import SasrecRun
+from lamar.params import SasrecRun, load
 from lamar.training import fit
 from lamar.training.examples import Split
 
+REPOSITORY = Path(__file__).parents[2]
 ITEMS = 20
 PAD = ITEMS
 
@@ -105,26 +108,9 @@ def test_the_loss_is_the_mean_over_the_targets():
     assert model.loss(model._pad(windows, 7)).item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def settings(**changes) -> SasrecRun:
-    chosen = {
-        "model": "sasrec",
-        "features": "original",
-        "seeds": [0],
-        "hidden": 32,
-        "layers": 2,
-        "heads": 2,
-        "dropout": 0.1,
-        "max_items": 8,
-        "epochs": 20,
-        "patience": 30,
-        "batch": 32,
-        "learning_rate": 0.003,
-        "weight_decay": 0.0,
-        "warmup_steps": 10,
-        "precision": "float32",
-        "validation_users": 0,
-    }
-    return SasrecRun.model_validate(chosen | changes)
+def settings() -> SasrecRun:
+    changes = {"patience": 30, "learning_rate": 0.003, "warmup_steps": 10}
+    return load(REPOSITORY / "params.yaml").runs["sasrec"].model_copy(update=changes)
 
 
 def cycles(users: int) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,33 +10,18 @@ import torch
 from torch import nn
 
 from lamar.errors import LamarError
-from lamar.params import SasrecRun
+from lamar.params import SasrecRun, load
 from lamar.training import fit
 from lamar.training.examples import Split
 
-SETTINGS = {
-    "model": "sasrec",
-    "features": "original",
-    "seeds": [0],
-    "hidden": 8,
-    "layers": 1,
-    "heads": 1,
-    "dropout": 0.0,
-    "max_items": 5,
-    "epochs": 1,
-    "patience": 3,
-    "batch": 4,
-    "learning_rate": 0.1,
-    "weight_decay": 0.0,
-    "warmup_steps": 0,
-    "precision": "float32",
-    "validation_users": 0,
-}
+REPOSITORY = Path(__file__).parents[2]
 VALIDATION = Split([np.array([1])], np.array([0]))
 
 
 def settings(**changes) -> SasrecRun:
-    return SasrecRun.model_validate(SETTINGS | changes)
+    """params.yaml's run, with a plain optimizer."""
+    plain = {"learning_rate": 0.1, "weight_decay": 0.0, "warmup_steps": 0, "patience": 3, "validation_users": 0}
+    return load(REPOSITORY / "params.yaml").runs["sasrec"].model_copy(update=plain | changes)
 
 
 class Walker(nn.Module):
@@ -49,6 +35,7 @@ class Walker(nn.Module):
         self.place = nn.Parameter(torch.zeros(()))
         self.summit = summit
         self.visited: list[float] = []
+        self.renewed: list[float] = []
         self._batches = batches
 
     def batches(self, rng):
@@ -59,7 +46,7 @@ class Walker(nn.Module):
         return -self.place
 
     def renew(self):
-        self.renewed_at = self.place.item()
+        self.renewed.append(self.place.item())
 
     def scores(self, histories):
         distances = [abs(self.place.item() - self.summit), *np.arange(0.1, 3, 0.1)]
@@ -105,10 +92,10 @@ def test_every_epoch_is_told_as_it_ends():
     assert curve[1].loss == pytest.approx(-np.mean(model.visited[:2]))
 
 
-def test_what_scoring_reads_is_renewed_after_every_epoch():
+def test_what_scoring_reads_is_renewed_before_every_epoch():
     model = Walker(summit=9)
     walk(model, epochs=3, patience=9)
-    assert model.renewed_at > max(model.visited)
+    assert model.renewed == model.visited[::2]
 
 
 def learning_rates(warmup: int, epochs: int, batches: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Whole runs: seeds, ranks, curves and weights."""
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,29 +11,13 @@ import torch
 from lamar.errors import LamarError
 from lamar.evaluation.ranks import SCHEMA
 from lamar.models import Sequences
-from lamar.params import PopularityRun, SasrecRun
+from lamar.params import PopularityRun, load
 from lamar.tracking import Tracker
 from lamar.training.examples import Split, Users
 from lamar.training.run import CURVE, Trained, train
 
+REPOSITORY = Path(__file__).parents[2]
 ITEMS = 15
-SASREC = {
-    "model": "sasrec",
-    "features": "original",
-    "hidden": 8,
-    "layers": 1,
-    "heads": 2,
-    "dropout": 0.1,
-    "max_items": 6,
-    "epochs": 2,
-    "patience": 2,
-    "batch": 8,
-    "learning_rate": 0.01,
-    "weight_decay": 0.0,
-    "warmup_steps": 2,
-    "precision": "float32",
-    "validation_users": 0,
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +32,8 @@ def sequences() -> Sequences:
 
 
 def sasrec(sequences: Sequences, seeds: list[int], **changes) -> Trained:
-    run = SasrecRun.model_validate(SASREC | {"seeds": seeds} | changes)
+    small = {"hidden": 8, "layers": 1, "heads": 2, "epochs": 2, "batch": 8, "learning_rate": 0.01, "warmup_steps": 2}
+    run = load(REPOSITORY / "params.yaml").runs["sasrec"].model_copy(update=small | {"seeds": seeds} | changes)
     return train(run, sequences, lambda seed: nullcontext(Tracker()))
 
 
