@@ -63,3 +63,17 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
     return generate.questions(items, source.attributes, load_prompt(source.prompt), writer), writer
+
+
+@main.command()
+@click.argument("dataset")
+@user_errors
+def table(dataset: str) -> None:
+    """Print the results of DATASET as a markdown table: the ones in the README are made so."""
+    from pathlib import Path
+
+    from lamar.report import markdown
+    from lamar.report.results import load_results
+
+    results = load_results(Path("metrics"), list(params.load().runs))
+    click.echo(markdown.table(params.entry(results, "dataset with results", dataset)), nl=False)

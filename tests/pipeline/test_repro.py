@@ -100,7 +100,6 @@ class Copy:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
         )
         expected = done.returncode > 0 if status is None else done.returncode == status
         assert expected, f"status {done.returncode}\n{done.stdout}"
