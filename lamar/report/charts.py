@@ -67,13 +67,13 @@ def _bar(result: Result, scale: float) -> Bar:
 
 
 def curves(folder: Path, results: list[Result]) -> list[Panel]:
-    """Loss and validation NDCG@10 of every run with a folder/<run>.csv; runs of equal settings share their axes."""
+    """Loss and validation NDCG@10 of every run with epochs in folder/<run>.csv; equal settings share their axes."""
     groups: dict[str, list[tuple[Result, pl.DataFrame]]] = {}
     for result in results:
         path = folder / f"{result.run}.csv"
-        if path.exists():
+        if path.exists() and not (curve := _read(path)).is_empty():
             same = f"{result.model} {json.dumps(result.signature['settings'], sort_keys=True)}"
-            groups.setdefault(same, []).append((result, _read(path)))
+            groups.setdefault(same, []).append((result, curve))
     wanted = {"validation_ndcg@10": "validation NDCG@10", "loss": "training loss"}
     return [
         _panel(f"{group[0][0].model}: {title}", column, group)
