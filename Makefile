@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro test format clean
+.PHONY: help env repro converged test format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -38,3 +38,8 @@ format: env ## let ruff format the code
 
 clean: ## remove the environment; results and downloaded data stay
 	rm -rf $(VENV)
+
+converged: env ## train the default models until they stop getting better (an hour or more): metrics/ml-100k/full/*-converged.json
+	for run in sasrec-converged recformer-original-converged recformer-lamar-converged recformer-placebo-converged; do \
+	  python stages/sequences.py ml-100k $$run && python stages/train.py ml-100k $$run && \
+	  python stages/evaluate.py ml-100k $$run || exit 1; done

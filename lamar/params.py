@@ -268,7 +268,12 @@ def load(path: Path = Path("params.yaml")) -> Params:
 def _first_problem(path: Path, error: ValidationError) -> str:
     """One line: the dotted key, what is wrong with it, and what to do."""
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
+    if not problem["loc"]:
+        return f"{path}: is no mapping of sections; restore it with git"
+    places = [str(part) for part in problem["loc"]]
+    if places[0] == "runs" and len(places) > 3:
+        del places[2]  # pydantic names the model that a run chose as if it were a key
+    key = ".".join(places)
     remedies = {
         "extra_forbidden": "unknown key; remove it or correct its spelling",
         "missing": "missing key; add it",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamar.errors import LamarError
 from lamar.recformer.attention import Attention, window_mask
 from lamar.recformer.config import Shape
 from lamar.text.tokens import PAD
@@ -86,7 +87,12 @@ class Recformer(nn.Module):
         return masked_mean(last(tokens, mask, lengths), lengths)
 
     def freeze(self, layers: int) -> None:
-        """Train neither the embeddings nor the first `layers` layers; 0 trains everything."""
+        """Train neither the embeddings nor the first `layers` layers; 0 trains everything.
+
+        Raises LamarError when nothing is left to train.
+        """
+        if layers >= len(self.layers):
+            raise LamarError(f"params.yaml: frozen_layers: {layers} of {len(self.layers)}; leave a layer to train")
         for part in [self.embeddings, *self.layers[:layers]] if layers else []:
             part.requires_grad_(False)
 

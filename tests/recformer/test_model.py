@@ -4,6 +4,7 @@ import pytest
 import torch
 from encoders import difference, recformer, tokens
 
+from lamar.errors import LamarError
 from lamar.recformer.attention import Attention, window_mask
 from lamar.recformer.model import Layer
 
@@ -115,3 +116,11 @@ def test_dropout_is_for_training_only():
     assert torch.equal(model(*batch.arguments), model(*batch.arguments))
     model.train()
     assert difference(model(*batch.arguments), model(*batch.arguments)) > 1e-3
+
+
+def test_something_is_left_to_train():
+    model = recformer()
+    model.freeze(0)
+    assert all(weight.requires_grad for weight in model.parameters())
+    with pytest.raises(LamarError, match=r"frozen_layers: 3 of 3; leave a layer to train"):
+        model.freeze(3)
