@@ -24,7 +24,7 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 repro: env ## rebuild everything that is out of date, then show the metrics
 	@echo "Running the pipeline (dvc repro) ..."
 	dvc repro
-	@dvc metrics show --md
+	@dvc metrics show --precision 4
 	@echo "Report: report/index.html"
 
 test: env ## lint and run the tests (no network, no GPU, no long training)
