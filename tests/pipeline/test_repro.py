@@ -183,6 +183,7 @@ def environment(folder: Path) -> dict[str, str]:
         "LAMAR_MIRROR": str(folder / "mirror"),
         "LAMAR_CACHE": str(folder / "cache"),
         "DVC_SITE_CACHE_DIR": str(folder / "dvc"),
+        "DVC_NO_ANALYTICS": "1",
         "OMP_NUM_THREADS": "1",  # the models are too small for more
         "HF_HUB_OFFLINE": "1",
         "NO_COLOR": "1",
