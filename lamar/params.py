@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -252,6 +253,26 @@ class Params(Section):
     report: Report
     tracking: Tracking
 
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Params:
+        for key, names, table in self._references():
+            for name in names:
+                if name not in getattr(self, table):
+                    known = ", ".join(sorted(getattr(self, table)))
+                    raise ValueError(f"{key}: no entry {name!r} in {table}; known: {known}")
+        return self
+
+    def _references(self) -> Iterator[tuple[str, list[str], str]]:
+        """Every place where names stand: its key, the names, and the table whose entries they name."""
+        for table in ("datasets", "generators", "backbones", "runs"):
+            yield f"matrix.{table}", getattr(self.matrix, table), table
+        for name, features in self.features.items():
+            yield f"features.{name}.signals", features.signals, "generators"
+        for name, run in self.runs.items():
+            yield f"runs.{name}.features", [run.features], "features"
+            if isinstance(run, RecformerRun):
+                yield f"runs.{name}.backbone", [run.backbone], "backbones"
+
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml. Raises LamarError naming the file and the key that is wrong."""
@@ -268,6 +289,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
 def _first_problem(path: Path, error: ValidationError) -> str:
     """One line: the dotted key, what is wrong with it, and what to do."""
     problem = error.errors()[0]
+    if problem["type"] == "value_error" and not problem["loc"]:
+        return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
     if not problem["loc"]:
         return f"{path}: is no mapping of sections; restore it with git"
     places = [str(part) for part in problem["loc"]]

@@ -53,6 +53,11 @@ WRONG = [
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
     ("matrix.datasets", "ml-100k", "matrix.datasets: Input should be a valid list"),
     ("datasets.ml-100k.sources", [], "datasets.ml-100k: missing sources"),
+    ("matrix.datasets", ["ml-99k"], "matrix.datasets: no entry 'ml-99k' in datasets; known: arts"),
+    ("matrix.runs", ["sasrek"], "matrix.runs: no entry 'sasrek' in runs; known: "),
+    ("features.lamar.signals", ["gpt"], "features.lamar.signals: no entry 'gpt' in generators; known: qwen-coder"),
+    ("runs.sasrec.features", "lamer", "runs.sasrec.features: no entry 'lamer' in features; known: lamar"),
+    ("runs.recformer-lamar.backbone", "bert", "runs.recformer-lamar.backbone: no entry 'bert' in backbones"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
 ]
 
@@ -71,7 +76,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize(("key", "value", "message"), WRONG, ids=[key for key, _, _ in WRONG])
+@pytest.mark.parametrize(("key", "value", "message"), WRONG, ids=[f"{key}={value}"[:40] for key, value, _ in WRONG])
 def test_a_wrong_key_is_named_in_one_line(tmp_path, key, value, message):
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(changed(key, value)))
