@@ -29,6 +29,7 @@ class Matrix(Section):
     generators: list[str]
     backbones: list[str]
     runs: list[str]
+    rankers: list[str]
 
 
 class Source(Section):
@@ -137,6 +138,11 @@ class Run(Section):
     seeds: Seeds
     precision: Literal["float32", "bfloat16"] = "float32"
 
+    @property
+    def protocol(self) -> str:
+        """What is ranked: `full`, every item of the catalogue."""
+        return "full"
+
 
 class PopularityRun(Run):
     """Popularity has nothing to set."""
@@ -145,7 +151,10 @@ class PopularityRun(Run):
 
 
 class Training(Run):
-    """The training loop's settings. `validation_users`: how many choose the best epoch (0: all)."""
+    """The training loop's settings. `validation_users`: how many choose the best epoch (0: all).
+
+    accumulate: batches whose gradients make one step.
+    """
 
     epochs: Positive
     patience: Positive
@@ -154,6 +163,7 @@ class Training(Run):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_steps: Annotated[int, Field(ge=0)]
     validation_users: Annotated[int, Field(ge=0)]
+    accumulate: Positive = 1
 
 
 class SasrecRun(Training):
@@ -184,7 +194,44 @@ class RecformerRun(Training):
     second_epochs: Annotated[int, Field(ge=0)]
 
 
-AnyRun = Annotated[PopularityRun | SasrecRun | RecformerRun, Field(discriminator="model")]
+class Prompts(Section):
+    """How many pools are drawn for training, validation and test."""
+
+    train: Positive
+    validation: Positive
+    test: Positive
+
+
+class LoraRun(Training):
+    """An LLM that ranks pools of candidates, and its adapter (paper, section 4.2).
+
+    llm: a local generator, whose weights are used; history: items shown; attribute_words: of each attribute; answer:
+    what is learned and ranked, a candidate's title or its number; rank, alpha, dropout, targets: of the adapter;
+    row_tokens: tokens read at once when ranking.
+    """
+
+    model: Literal["lora"]
+    llm: str
+    pools_seed: int
+    prompts: Prompts
+    history: Positive
+    candidates: Annotated[int, Field(ge=2)]
+    attribute_words: Positive
+    answer: Literal["title", "label"]
+    rank: Positive
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[str], Field(min_length=1)]
+    gradient_checkpointing: bool
+    row_tokens: Positive
+
+    @property
+    def protocol(self) -> str:
+        """What is ranked: `sampled`, the target among random other items (as many as its ranks table says)."""
+        return "sampled"
+
+
+AnyRun = Annotated[PopularityRun | SasrecRun | RecformerRun | LoraRun, Field(discriminator="model")]
 
 
 class Prepare(Section):
@@ -266,12 +313,15 @@ class Params(Section):
         """Every place where names stand: its key, the names, and the table whose entries they name."""
         for table in ("datasets", "generators", "backbones", "runs"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
+        yield "matrix.rankers", self.matrix.rankers, "runs"
         for name, features in self.features.items():
             yield f"features.{name}.signals", features.signals, "generators"
         for name, run in self.runs.items():
             yield f"runs.{name}.features", [run.features], "features"
             if isinstance(run, RecformerRun):
                 yield f"runs.{name}.backbone", [run.backbone], "backbones"
+            if isinstance(run, LoraRun):
+                yield f"runs.{name}.llm", [run.llm], "generators"
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -15,11 +15,11 @@ from lamar.files import sha256_of, written_whole
 @click.argument("run")
 @user_errors
 def main(dataset: str, run: str) -> None:
-    """Write ranks/DATASET/full/RUN.parquet, metrics/DATASET/curves/RUN.csv and models/DATASET/RUN/."""
+    """Write ranks/DATASET/PROTOCOL/RUN.parquet, metrics/DATASET/curves/RUN.csv and models/DATASET/RUN/."""
     from safetensors.torch import save_file
 
     from lamar.evaluation import ranks
-    from lamar.models import read_sequences
+    from lamar.models import MODELS
     from lamar.training.run import train
 
     chosen = params.load()
@@ -30,7 +30,7 @@ def main(dataset: str, run: str) -> None:
     def track(seed: int) -> AbstractContextManager[tracking.Tracker]:
         return tracking.run(chosen.tracking, f"{dataset} {run} seed {seed}", settings.model_dump(), tags)
 
-    trained = train(settings, read_sequences(folder), track)
+    trained = train(settings, MODELS[settings.model].read(chosen, dataset, run), track)
     models = Path("models", dataset, run)
     models.mkdir(parents=True, exist_ok=True)
     for seed, weights in trained.weights.items():
@@ -38,7 +38,7 @@ def main(dataset: str, run: str) -> None:
             save_file(weights, unfinished)
     with written_whole(Path("metrics", dataset, "curves", f"{run}.csv")) as unfinished:
         trained.curve.write_csv(unfinished)
-    ranks.write(Path("ranks", dataset, "full", f"{run}.parquet"), trained.ranks)
+    ranks.write(Path("ranks", dataset, settings.protocol, f"{run}.parquet"), trained.ranks)
 
 
 if __name__ == "__main__":

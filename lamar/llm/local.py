@@ -53,7 +53,7 @@ class LocalModel:
 
         self._generator = generator
         self._batch = batch
-        folder = _weights_folder(generator)
+        folder = weights_folder(generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
@@ -160,7 +160,8 @@ class LocalModel:
         )
 
 
-def _weights_folder(generator: LocalGenerator) -> Path:
+def weights_folder(generator: LocalGenerator) -> Path:
+    """A generator's weights as transformers loads them; fetched and dequantised when this machine lacks them."""
     folder = cache_folder() / generator.sha256[:16]
     plain = folder / "bfloat16"
     if not plain.exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -74,7 +74,8 @@ def fit(
         if epoch > 1:  # the first is the state just validated
             _renew(model, settings)
         batches = model.batches(rng)
-        scheduler = scheduler or _schedule(optimizer, settings.warmup_steps, epochs * len(batches))
+        steps = -(-len(batches) // settings.accumulate)
+        scheduler = scheduler or _schedule(optimizer, settings.warmup_steps, epochs * steps)
         loss = _train_epoch(model, batches, optimizer, scheduler, settings)
         score = validation_ndcg(model, sample, settings)
         curve.append(Epoch(epoch, loss, score, time.perf_counter() - started))
@@ -123,17 +124,18 @@ def _renew(model: Trainable, settings: Training) -> None:
         model.renew()
 
 
-def _train_epoch(model: Trainable, batches: Iterable[Any], optimizer: Any, scheduler: Any, settings: Training) -> float:
+def _train_epoch(model: Trainable, batches: Sequence[Any], optimizer: Any, scheduler: Any, settings: Training) -> float:
     model.train()
     losses = []
-    for batch in batches:
+    for number, batch in enumerate(batches, start=1):
         with precision(settings):
             loss = model.loss(batch)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        scheduler.step()
+        (loss / settings.accumulate).backward()
         losses.append(loss.detach())
+        if number % settings.accumulate == 0 or number == len(batches):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            scheduler.step()
     return float(torch.stack(losses).mean())
 
 
