@@ -17,7 +17,7 @@ from lamar.baselines.popularity import Popularity
 from lamar.baselines.sasrec import Sasrec
 from lamar.errors import LamarError
 from lamar.llm import local
-from lamar.params import LoraRun, Params, PopularityRun, RecformerRun, SasrecRun
+from lamar.params import LoraRun, Params, PopularityRun, RecformerRun, SasrecRun, Training
 from lamar.rankers import pools
 from lamar.rankers.lora import LoraRanker
 from lamar.rankers.pools import Pools
@@ -26,11 +26,24 @@ from lamar.recformer.recommender import RecformerRecommender
 from lamar.recformer.weights import from_encoder, shape_of
 from lamar.text.tokens import tokenise
 from lamar.training import fit
+from lamar.training.checkpoint import Checkpoint
+from lamar.training.course import Epoch
 from lamar.training.examples import Split, Users, read_users
-from lamar.training.fit import Epoch
 
-Seen = Callable[[int, Epoch], None]
-"""Told every epoch as it ends, with the number of its stage (1 or 2)."""
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a seed is trained; stages are numbered 1, 2.
+
+    seen: told every epoch as it ends; checkpoint: where a stage's progress is kept, if anywhere.
+    """
+
+    seen: Callable[[int, Epoch], None]
+    checkpoint: Callable[[int], Checkpoint | None]
+
+    def fit(self, model: Any, validation: Split, run: Training, epochs: int, seed: int | list[int], stage: int) -> None:
+        """Train one stage."""
+        fit.fit(model, validation, run, epochs, seed, partial(self.seen, stage), self.checkpoint(stage))
 
 
 @dataclass(frozen=True)
@@ -96,12 +109,12 @@ def read_cases(chosen: Params, dataset: str, run: str) -> Cases:
     return Cases(pools.read(f"data/pools/{dataset}/{run}.parquet"), items, local.weights_folder(llm))
 
 
-def train_popularity(run: PopularityRun, sequences: Sequences, seed: int, seen: Seen) -> Popularity:
+def train_popularity(run: PopularityRun, sequences: Sequences, seed: int, watch: Watch) -> Popularity:
     """Count; nothing is random."""
     return Popularity(sequences.users.train, sequences.items.height)
 
 
-def train_sasrec(run: SasrecRun, sequences: Sequences, seed: int, seen: Seen) -> Sasrec:
+def train_sasrec(run: SasrecRun, sequences: Sequences, seed: int, watch: Watch) -> Sasrec:
     """Train SASRec to early stopping."""
     torch.manual_seed(seed)
     model = Sasrec(
@@ -114,17 +127,17 @@ def train_sasrec(run: SasrecRun, sequences: Sequences, seed: int, seen: Seen) ->
         max_items=run.max_items,
         batch=run.batch,
     ).to(fit.device())
-    fit.fit(model, sequences.users.validation, run, run.epochs, seed, partial(seen, 1))
+    watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
     return model
 
 
-def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, seen: Seen) -> RecformerRecommender:
+def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: Watch) -> RecformerRecommender:
     """Fine-tune Recformer in its two stages, starting from the backbone's weights."""
     torch.manual_seed(seed)
     model = _recformer(Path("models/backbones") / run.backbone, run, sequences).to(fit.device())
     for stage, epochs in ((1, run.epochs), (2, run.second_epochs)):
         model.items_are_constant = stage == 2
-        fit.fit(model, sequences.users.validation, run, epochs, [seed, stage], partial(seen, stage))
+        watch.fit(model, sequences.users.validation, run, epochs, [seed, stage], stage)
     return model
 
 
@@ -156,12 +169,12 @@ def _cls(tokenizer: Tokenizer, backbone: Path) -> int:
     return cls
 
 
-def train_lora(run: LoraRun, cases: Cases, seed: int, seen: Seen) -> LoraRanker:
+def train_lora(run: LoraRun, cases: Cases, seed: int, watch: Watch) -> LoraRanker:
     """Fine-tune an LLM's adapter to pick the next item from a pool."""
     torch.manual_seed(seed)
     catalogue = Catalogue(cases.items, run.attribute_words)
     model = LoraRanker(cases.weights, run, catalogue, cases.pools.train).to(fit.device())
-    fit.fit(model, cases.pools.validation, run, run.epochs, seed, partial(seen, 1))
+    watch.fit(model, cases.pools.validation, run, run.epochs, seed, stage=1)
     return model
 
 

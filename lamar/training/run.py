@@ -14,12 +14,13 @@ import torch
 from lamar import console
 from lamar.evaluation.metrics import summarise
 from lamar.evaluation.ranks import SCHEMA
-from lamar.models import MODELS
+from lamar.models import MODELS, Watch
 from lamar.params import AnyRun
 from lamar.tracking import Tracker
 from lamar.training import fit
+from lamar.training.checkpoint import Checkpoints
+from lamar.training.course import Epoch
 from lamar.training.examples import Split
-from lamar.training.fit import Epoch
 
 CURVE = {"seed": pl.Int32, "stage": pl.Int32, "epoch": pl.Int32, "loss": pl.Float64, "validation_ndcg@10": pl.Float64}
 
@@ -47,22 +48,30 @@ class Trained:
     weights: dict[int, dict[str, torch.Tensor]]
 
 
-def train(run: AnyRun, examples: Examples, track: Track) -> Trained:
+def train(run: AnyRun, examples: Examples, track: Track, checkpoints: Checkpoints | None = None) -> Trained:
     """Train `run` once per seed and rank the test targets with each.
 
+    With `checkpoints`, a training that was cut off goes on where it stood, seeds that were done included.
     Raises LamarError when a score is NaN.
     """
     ranks, curve, weights = [], [], {}
     for seed in run.seeds:
         with track(seed) as tracker:
-            model = _train_seed(run, examples, seed, tracker, curve)
+            model = _train_seed(run, examples, seed, tracker, curve, checkpoints)
             ranks.append(_test_ranks(model, examples, run, seed))
             tracker.metrics(summarise(ranks[-1], "expected"))
         weights[seed] = model.state_dict()
     return Trained(pl.concat(ranks), pl.DataFrame(curve, schema=CURVE, orient="row"), weights)
 
 
-def _train_seed(run: AnyRun, examples: Examples, seed: int, tracker: Tracker, curve: list[tuple[Any, ...]]) -> Any:
+def _train_seed(
+    run: AnyRun,
+    examples: Examples,
+    seed: int,
+    tracker: Tracker,
+    curve: list[tuple[Any, ...]],
+    checkpoints: Checkpoints | None,
+) -> Any:
     """Train with one seed under a progress bar, adding a line to `curve` for every epoch."""
     epochs = getattr(run, "epochs", 1) + getattr(run, "second_epochs", 0)
     with console.progress() as bar:
@@ -74,7 +83,8 @@ def _train_seed(run: AnyRun, examples: Examples, seed: int, tracker: Tracker, cu
             tracker.epoch(values, step=sum(line[0] == seed for line in curve))
             bar.update(task, advance=1, note=f"loss {epoch.loss:.3f}, validation NDCG@10 {epoch.validation:.4f}")
 
-        model = MODELS[run.model].train(run, examples, seed, seen)
+        watch = Watch(seen, lambda stage: checkpoints and checkpoints.of(seed, stage))
+        model = MODELS[run.model].train(run, examples, seed, watch)
         bar.update(task, completed=epochs)
     return model
 
