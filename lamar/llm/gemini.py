@@ -65,6 +65,7 @@ class GeminiProvider:
         import google.generativeai as genai
         import requests
         from google.api_core.exceptions import GoogleAPICallError
+        from google.protobuf import json_format
 
         system = "\n\n".join(each["content"] for each in messages if each["role"] == "system") or None
         turns = [
@@ -80,7 +81,7 @@ class GeminiProvider:
         except requests.RequestException as error:
             refused = isinstance(error, requests.ConnectionError) and "Failed to establish" in str(error)
             raise Temporary(without(self._key, str(error)), paid=not refused) from None
-        except ValueError as error:  # what came is no answer
+        except (json_format.Error, ValueError) as error:  # what came is no answer
             raise Temporary(without(self._key, f"broken answer ({error})"), paid=True) from None
 
     def _to_reply(self, response: GenerateContentResponse) -> Reply:

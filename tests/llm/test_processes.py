@@ -203,18 +203,6 @@ def test_kill_9_at_20_random_moments_loses_no_answer_and_asks_none_twice(server:
     assert in_flight > 0, "the kills met nothing in flight"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 128 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a file system can be mounted by root alone")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_stops_the_run_and_loses_no_answer(server: Server, place, small_disk: Path) -> None:
     here = place(600, concurrency=8)
     here.environment["LAMAR_JOURNAL"] = str(small_disk)
