@@ -85,6 +85,8 @@ class Runner:
 
     def _finish(self) -> None:
         """Keep what was rejected, unless all may have been: a wrong setting rejects every question."""
+        if isinstance(self._end, SystemExit):
+            console.say(f"interrupted: {self._answered:,} of {self._total:,} answers came and are kept; {GO_ON}")
         if self._end is not None:
             raise self._end
         if self._rejected:
@@ -252,5 +254,3 @@ class Runner:
         finally:
             for number in caught:
                 loop.remove_signal_handler(number)
-            if isinstance(self._end, SystemExit):
-                console.say(f"interrupted: {self._answered:,} of {self._total:,} answers came and are kept; {GO_ON}")

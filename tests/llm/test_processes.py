@@ -133,6 +133,7 @@ def test_a_second_ctrl_c_abandons_what_is_in_flight(server: Server, place) -> No
     process = here.start()
     until(lambda: server.requests == 4)
     process.send_signal(signal.SIGINT)
+    assert "20 to ask" in process.stderr.readline()
     assert "finishing 4 requests in flight" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
