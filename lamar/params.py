@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,6 +123,74 @@ class LocalGenerator(Section):
     sha256: str
     sources: list[Source]
     max_tokens: Positive
+
+
+class Price(Section):
+    """USD per million tokens as published on `as_of`; zeros: one's own server. No batch price: none is offered."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    batch_input: Annotated[float, Field(ge=0)] | None = None
+    batch_output: Annotated[float, Field(ge=0)] | None = None
+    as_of: date
+
+
+class RemoteGenerator(Section):
+    """An LLM behind an API. `key` names the environment variable that holds the key; the key itself stands nowhere.
+
+    `options` are sent with every request as they are (sampling, reasoning effort) and enter the key of an answer.
+    `budget_usd` bounds what this machine pays for one dataset's answers, all runs together. None of `concurrency`
+    (requests in flight), the limits per minute, price and budget change what is answered.
+    """
+
+    model: str
+    base_url: str | None = None
+    key: str | None = None
+    max_tokens: Positive
+    options: dict[str, Any] = {}
+    price: Price
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Positive
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """USD per million tokens read and written, as this generator asks."""
+        return self.price.input, self.price.output
+
+
+class OpenaiGenerator(RemoteGenerator):
+    """OpenAI, or any server that speaks its protocol (`base_url`).
+
+    `limit_name`: what the server calls the limit on an answer's tokens. `mode: batch` asks through the Batch API.
+    """
+
+    provider: Literal["openai"]
+    limit_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    mode: Literal["live", "batch"] = "live"
+
+    @model_validator(mode="after")
+    def _priced(self) -> OpenaiGenerator:
+        if self.mode == "batch" and (self.price.batch_input is None or self.price.batch_output is None):
+            raise ValueError("mode: batch needs price.batch_input and price.batch_output")
+        return self
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """USD per million tokens read and written, as this generator asks."""
+        if self.mode == "batch":
+            return self.price.batch_input, self.price.batch_output
+        return super().prices
+
+
+class GeminiGenerator(RemoteGenerator):
+    """Gemini through google-generativeai. `base_url`: another endpoint than Google's."""
+
+    provider: Literal["gemini"]
+
+
+AnyGenerator = Annotated[LocalGenerator | OpenaiGenerator | GeminiGenerator, Field(discriminator="provider")]
 
 
 class Features(Section):
@@ -244,9 +313,16 @@ class Prepare(Section):
 
 
 class Generate(Section):
-    """Asking an LLM."""
+    """Asking an LLM: `batch` questions at once of a local one; the rest is about remote ones. Times in seconds."""
 
     batch: Positive
+    timeout: Annotated[float, Field(gt=0)]
+    attempts: Positive
+    backoff: Annotated[float, Field(gt=0)]
+    longest_wait: Annotated[float, Field(gt=0)]
+    failures: Positive
+    poll: Annotated[float, Field(gt=0)]
+    batch_requests: Positive
 
 
 class SignalRules(Section):
@@ -288,7 +364,7 @@ class Params(Section):
     matrix: Matrix
     datasets: dict[str, Dataset]
     backbones: dict[str, Backbone]
-    generators: dict[str, LocalGenerator]
+    generators: dict[str, AnyGenerator]
     features: dict[str, Features]
     presets: dict[str, Any]
     runs: dict[str, AnyRun]
@@ -344,8 +420,8 @@ def _first_problem(path: Path, error: ValidationError) -> str:
     if not problem["loc"]:
         return f"{path}: is no mapping of sections; restore it with git"
     places = [str(part) for part in problem["loc"]]
-    if places[0] == "runs" and len(places) > 3:
-        del places[2]  # pydantic names the model that a run chose as if it were a key
+    if places[0] in ("runs", "generators") and len(places) > 3:
+        del places[2]  # pydantic names the model or provider that was chosen as if it were a key
     key = ".".join(places)
     remedies = {
         "extra_forbidden": "unknown key; remove it or correct its spelling",

@@ -52,6 +52,12 @@ WRONG = [
     ("runs.sasrec.dropout", 1.0, "runs.sasrec.dropout: Input should be less than 1"),
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
     ("matrix.datasets", "ml-100k", "matrix.datasets: Input should be a valid list"),
+    ("generators.gpt-4o-mini.colour", "red", "generators.gpt-4o-mini.colour: unknown key"),
+    ("generators.gpt-4o-mini.price", REMOVED, "generators.gpt-4o-mini.price: missing key; add it"),
+    ("generators.gpt-4o-mini.price.as_of", REMOVED, "generators.gpt-4o-mini.price.as_of: missing key; add it"),
+    ("generators.gpt-4o-mini.budget_usd", 0, "generators.gpt-4o-mini.budget_usd: Input should be greater than 0"),
+    ("generators.gpt-4o-mini.provider", "oracle", "generators.gpt-4o-mini: "),
+    ("generators.gemini-flash-lite.mode", "batch", "generators.gemini-flash-lite: mode: batch needs price.batch_input"),
     ("datasets.ml-100k.sources", [], "datasets.ml-100k: missing sources"),
     ("matrix.datasets", ["ml-99k"], "matrix.datasets: no entry 'ml-99k' in datasets; known: arts"),
     ("matrix.runs", ["sasrek"], "matrix.runs: no entry 'sasrek' in runs; known: "),
@@ -159,6 +165,11 @@ def test_names_are_those_of_entries(chosen):
     assert {name for features in chosen.features.values() for name in features.signals} <= chosen.generators.keys()
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= chosen.backbones.keys()
     assert set(MODELS) == {run.model for run in chosen.runs.values()}
+
+
+def test_names_of_generators_are_levels_of_keys(chosen):
+    """`-S generators.<name>.budget_usd=5` and dvc.yaml's `generators.${item.generator}` split at dots."""
+    assert [name for name in chosen.generators if "." in name] == []
 
 
 def test_what_the_matrix_builds_has_all_it_needs(chosen):
