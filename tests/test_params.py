@@ -159,7 +159,8 @@ def test_names_are_those_of_entries(chosen):
 def test_what_the_matrix_builds_has_all_it_needs(chosen):
     runs = [chosen.runs[name] for name in chosen.matrix.runs]
     assert {name for run in runs for name in chosen.features[run.features].signals} <= set(chosen.matrix.generators)
-    assert {run.backbone for run in runs if run.model == "recformer"} <= set(chosen.matrix.backbones)
+    encoders = {run.backbone for run in runs if run.model == "recformer"} | {chosen.signals.encoder}
+    assert encoders <= set(chosen.matrix.backbones)
 
 
 @pytest.mark.parametrize("dataset", yaml.safe_load(FILE.read_text())["datasets"])

@@ -170,6 +170,7 @@ def edit_params(root: Path, weights: str) -> None:
         for preset, changes in SMALL.items():
             params["presets"][preset].update(changes)
         params["runs"]["sasrec"]["seeds"] = [0, 1]
+        params["signals"]["encoder"] = "tiny"
 
 
 def environment(folder: Path) -> dict[str, str]:
