@@ -9,7 +9,7 @@ from lamar.console import say, user_errors
 from lamar.files import write_json, write_parquet
 from lamar.signals.generate import read_items, read_responses
 from lamar.signals.keep import judged
-from lamar.signals.prompt import load_prompt
+from lamar.signals.proposal import read_prompt
 from lamar.signals.quality import quality
 
 
@@ -21,7 +21,7 @@ def main(dataset: str, generator: str) -> None:
     """Write data/signals/DATASET/GENERATOR.parquet and metrics/DATASET/GENERATOR/quality.json."""
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
-    prompt = load_prompt(source.prompt)
+    prompt = read_prompt(Path(f"data/proposals/{dataset}/{generator}.json"))
     items = read_items(Path("data/prepared", dataset))
     answers = read_responses(Path(f"data/responses/{dataset}/{generator}.jsonl"))
     encoder = Path("models/backbones", chosen.signals.encoder)

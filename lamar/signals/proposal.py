@@ -81,8 +81,8 @@ def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: Sig
             good.append((item, signal))
     if not good:
         raise LamarError(
-            f"{brief.dataset}: none of {len(answers)} answers ({signals[0][:60]!r}, ...) can be an example of {idea.signal}; "
-            f"pin a prompt: datasets.{brief.dataset}.prompt"
+            f"{brief.dataset}: none of {len(answers)} answers ({signals[0][:60]!r}, ...) can be an example of "
+            f"{idea.signal}; pin a prompt: datasets.{brief.dataset}.prompt"
         )
     return replace(bare, examples=tuple(good[:examples]))
 

@@ -19,7 +19,11 @@ from lamar.signals.prompt import FOLDER, Messages, as_data
 
 WORKED = 4  # worked examples before the question (paper section 3.1)
 LABEL = re.compile(r"(?:recommended|new) feature(?: is| would be| could be)?\s*[:\-–—\"“]+\s*", re.IGNORECASE)
-NAME = re.compile(r"[^\W\d_][\w'’&/+-]*(?:,? [\w'’&/+-]+){0,4}")
+NAME = re.compile(  # up to five words that begin no sentence and no refusal
+    r"(?!(?:i|it|we|you|there|this|none|no|sorry|unknown)\b|(?:recommended|new) feature)"
+    r"[^\W\d_][\w'’&/+-]*(?:,? [\w'’&/+-]+){0,4}",
+    re.IGNORECASE,
+)
 LONGEST_NAME = 50  # characters
 
 Ask = Callable[[Sequence[Messages]], list[Answer]]
@@ -148,9 +152,7 @@ def _read(chat: Messages, text: str, taken: Sequence[str], bare: bool = False) -
 
 def _unreadable(brief: Brief, idea: Idea) -> LamarError:
     said = " ".join(idea.conversation[-1]["content"].split())[:80]
-    return LamarError(
-        f"{brief.dataset}: no feature is named in {said!r}; pin a signal: datasets.{brief.dataset}.prompt"
-    )
+    return LamarError(f"{brief.dataset}: {said!r} names no new feature; pin a prompt: datasets.{brief.dataset}.prompt")
 
 
 def _about_items(question: str, brief: Brief, **more: str) -> str:

@@ -1,4 +1,4 @@
-"""Proposing a signal, through the openai SDK and a server on loopback whose answers a test chooses; and by a tiny LLM."""
+"""Proposing a signal, asked through the openai SDK of a server on loopback that says what a test wants."""
 
 from __future__ import annotations
 
@@ -290,6 +290,8 @@ def test_a_pinned_prompt_asks_the_same_questions_through_its_proposal(
         ("New feature: A. Recommended feature: Warm-up Time", "A.", "Warm-up Time"),
         ("Recommended feature: a very long sentence that is no name at all", "", ""),
         ("Recommended feature: <script>", "", ""),
+        ("Recommended feature: I do not know", "", ""),
+        ("Recommended feature: Italian or Thai", "", "Italian or Thai"),
         ("Users want many\nthings.", "Users want many things.", ""),
         ("", "", ""),
     ],
