@@ -48,6 +48,8 @@ WRONG = [
     ("prepare.seed", "zero", "prepare.seed: Input should be a valid integer"),
     ("prepare.min_interactions", 2, "prepare.min_interactions: Input should be greater than or equal to 3"),
     ("evaluate.ties", "mine", "evaluate.ties: Input should be 'expected' or 'published'"),
+    ("signals.contradiction", 0, "signals.contradiction: Input should be greater than 0"),
+    ("propose.strategies", {"qwen-coder": "guess"}, "propose.strategies.qwen-coder: Input should be 'auto-cot', "),
     ("runs.sasrec.seeds", [], "runs.sasrec.seeds: List should have at least 1 item"),
     ("runs.sasrec.dropout", 1.0, "runs.sasrec.dropout: Input should be less than 1"),
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
@@ -150,6 +152,7 @@ def test_names_are_those_of_entries(chosen):
     assert set(chosen.matrix.generators) <= chosen.generators.keys()
     assert set(chosen.matrix.backbones) <= chosen.backbones.keys()
     assert set(chosen.matrix.runs) <= chosen.runs.keys()
+    assert chosen.propose.strategies.keys() <= chosen.generators.keys()
     assert {run.features for run in chosen.runs.values()} <= chosen.features.keys()
     assert {name for features in chosen.features.values() for name in features.signals} <= chosen.generators.keys()
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= chosen.backbones.keys()

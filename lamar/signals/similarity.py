@@ -13,6 +13,7 @@ from lamar.errors import LamarError
 
 BATCH = 64  # texts encoded at once; sorted by length, so that little is padded
 TOKENS = 256  # all-MiniLM-L6-v2 reads no more
+FEWEST = 20  # texts; fewer tell no quantile of chance
 SHIFTS = 50  # chance is measured on this many random partners a text: enough for a quantile to two digits
 
 
@@ -47,10 +48,10 @@ def _load(encoder: Path) -> Any:
 def chance(left: np.ndarray, right: np.ndarray, quantile: float) -> float:
     """The quantile of the similarity of rows of `left` with *other* rows of `right` (both (n, width), unit vectors).
 
-    Row i meets i + s for at most SHIFTS shifts s, evenly spaced over all rows: nothing is drawn. With fewer than two
-    rows there is no other: -1, below which no similarity is.
+    Row i meets i + s for at most SHIFTS shifts s, evenly spaced over all rows: nothing is drawn. With fewer than FEWEST
+    rows: -1, below which no similarity is.
     """
-    if len(left) < 2:
+    if len(left) < FEWEST:
         return -1.0
     shifts = np.unique(np.linspace(1, len(left) - 1, SHIFTS).astype(int))
     similar = [(left * np.roll(right, -shift, axis=0)).sum(1) for shift in shifts]

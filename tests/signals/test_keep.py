@@ -35,6 +35,30 @@ ITEMS = pl.DataFrame(
 )
 
 
+USES = {
+    "SPAX Yellow Zinc Wood Screw": "Fastening wooden boards and panels without drilling first.",
+    "Lallemand Nottingham Ale Yeast": "Fermenting home-brewed ale in small batches.",
+    "Littmann Classic Stethoscope": "Listening to heart and lung sounds in hospitals and clinics.",
+    "Copper Ground Wire": "Grounding electrical circuits and panels against shocks.",
+    "Oral-B Electric Toothbrush": "Brushing teeth and removing plaque every day.",
+    "Pyrex Beaker 250 ml": "Mixing and heating liquids in chemistry laboratories.",
+    "3D Printer Filament PLA": "Printing prototypes and toys on a desktop printer.",
+    "Accuform Danger Diesel Fuel Sign": "Warning workers of flammable fuel near tanks and pumps.",
+    "Hub City Pillow Block Bearing": "Supporting rotating shafts of conveyors and machines.",
+    "Nitrile Gloves, Powder Free": "Protecting hands from germs and chemicals in clinics.",
+    "Extech Digital Multimeter": "Measuring voltage, current and resistance of circuits.",
+    "Gorilla Super Glue Gel": "Bonding broken ceramic, plastic and rubber parts.",
+    "Dust Mask N95": "Keeping dust and fumes out of the lungs while sanding.",
+    "Garden Hose Quick Connector": "Joining water hoses to taps without tools.",
+    "Digital Caliper 6 inch": "Measuring the thickness and diameter of small parts.",
+    "Thermal Receipt Paper Rolls": "Printing sales slips at shop counters.",
+    "Silicone Baking Mat": "Baking cookies and pastry without greasing the tray.",
+    "LED Headlamp Rechargeable": "Lighting the way of hikers and mechanics in the dark.",
+    "Forklift Seat Belt": "Holding forklift drivers safely in their seats.",
+    "Microscope Slides, 72 Pack": "Looking at blood, cells and plants in biology classes.",
+}
+
+
 def answers(texts: dict[str, tuple[str, str]]) -> pl.DataFrame:
     rows = [(item_id, *answer) for item_id, answer in texts.items()]
     return pl.DataFrame(rows, schema=["item_id", "text", "finish_reason"], orient="row")
@@ -72,11 +96,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_threshold_is_the_quantile_of_chance_pairs() -> None:
-    said, about = unit(0, 90, 180), unit(0, 0, 90)
-    others = [1, 0, 0, 1, -1, -1]  # of each signal with the two other items
+    said, about = unit(*range(0, 200, 10)), unit(*range(100, 300, 10))
+    others = (said @ about.T)[~np.eye(20, dtype=bool)]
     for quantile in (0.1, 0.5, 0.9):
         assert chance(said, about, quantile) == pytest.approx(np.quantile(others, quantile))
-    assert chance(said[:1], about[:1], 0.5) == -1
+
+
+def test_few_texts_tell_no_quantile() -> None:
+    assert chance(unit(*range(19)), unit(*range(19)), 0.5) == -1
 
 
 def test_chance_is_measured_on_fifty_partners_and_never_on_itself() -> None:
@@ -85,34 +112,32 @@ def test_chance_is_measured_on_fifty_partners_and_never_on_itself() -> None:
 
 
 def test_a_signal_that_fits_other_items_better_contradicts_its_own() -> None:
-    about = unit(*range(0, 100, 10))
-    said = unit(*range(0, 90, 10), -90)
-    assert list(contradictions([], said, about, rules(contradiction=0.1))) == [9]
+    about = unit(*range(0, 200, 10))
+    said = unit(*range(0, 190, 10), 10)
+    assert list(contradictions([], said, about, rules(contradiction=0.1))) == [19]
     assert list(contradictions([], about, about, rules(contradiction=0.1))) == []
 
 
 def test_a_wording_is_for_items_of_one_kind() -> None:
     """Five items of one kind share a signal, four of all kinds share another; three may always share one."""
-    angles = [10, 11, 12, 13, 14, 0, 90, 180, 270, 45, 135, 225]
+    angles = [10, 11, 12, 13, 14, 0, 90, 180, 270, 45, 135, 225, *range(0, 360, 24)]
     signals = ["Replaces worn balls."] * 5 + ["Finds his true self."] * 4 + ["Warm, funny tale."] * 3
+    signals += [f"Number {number}." for number in range(15)]
     found = formulas(signals, unit(*angles), unit(*angles), rules(max_shared=3, alike=0.9))
     assert sorted(found) == [5, 6, 7, 8]
     found = formulas(signals, unit(*angles), unit(*angles), rules(max_shared=2, alike=0.9))
     assert sorted(found) == [5, 6, 7, 8, 9, 10, 11]
 
 
-def test_a_wording_is_told_by_its_words(capsys: pytest.CaptureFixture[str]) -> None:
-    signals = [
-        "A calm journey of a man who finds his true self at home.",
-        "A calm journey of a woman who finds her home.",
-    ]
-    signals += [signals[0].upper(), signals[0].replace("calm", "quiet")]
-    found = formulas(signals, unit(0, 0, 0, 0), unit(0, 90, 180, 270), rules(max_shared=2, copy_similarity=0.8))
-    assert sorted(found) == [0, 2, 3]
+def test_a_wording_is_told_by_its_words() -> None:
+    calm, other = "A calm journey of a man who finds his true self at home.", "A calm journey of a woman to her home."
+    signals = [calm, other, calm.upper(), calm.replace("calm", "quiet"), *(f"Number {n}." for n in range(20))]
+    angles = unit(0, 90, 180, 270, *range(0, 360, 18))
+    assert sorted(formulas(signals, angles, angles, rules(max_shared=2, copy_similarity=0.8))) == [0, 2, 3]
 
 
 def test_the_whole_way(encoder: Path) -> None:
-    signals = judged(answers(ANSWERS), ITEMS, ["title", "brand"], PROMPT, rules(contradiction=1e-9), encoder)
+    signals = judged(answers(ANSWERS), ITEMS, ["title", "brand"], PROMPT, RULES, encoder)
     assert dict(signals.schema) == SCHEMA
     assert signals.rows() == [
         ("a", "Use", "Playing soft music at home in the evening.", True, ""),
@@ -147,9 +172,7 @@ def test_an_item_without_a_signal_reads_as_it_did_before(encoder: Path, tmp_path
 
     from lamar.text.tokens import tokenise
 
-    judged(answers(ANSWERS), ITEMS, ["title"], PROMPT, rules(contradiction=1e-9), encoder).write_parquet(
-        tmp_path / "signals.parquet"
-    )
+    judged(answers(ANSWERS), ITEMS, ["title"], PROMPT, RULES, encoder).write_parquet(tmp_path / "signals.parquet")
     signals = read_signals(str(tmp_path / "signals.parquet"))
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     with_signals, without = (
@@ -164,21 +187,10 @@ def test_an_item_without_a_signal_reads_as_it_did_before(encoder: Path, tmp_path
 
 
 @pytest.mark.skipif(not MINILM.exists(), reason="models/backbones/minilm is not here: dvc repro backbone")
-def test_minilm_finds_the_signal_of_another_item() -> None:
-    """Ten real answers, two of them swapped."""
-    real = {
-        "SPAX Yellow Zinc Wood Screw": "Fastening wooden boards and panels without drilling first.",
-        "Lallemand Nottingham Ale Yeast": "Fermenting home-brewed ale in small batches.",
-        "Littmann Classic Stethoscope": "Listening to heart and lung sounds in hospitals and clinics.",
-        "Copper Ground Wire": "Grounding electrical circuits and panels against shocks.",
-        "Oral-B Electric Toothbrush": "Brushing teeth and removing plaque every day.",
-        "Pyrex Beaker 250 ml": "Mixing and heating liquids in chemistry laboratories.",
-        "3D Printer Filament PLA": "Printing prototypes and toys on a desktop printer.",
-        "Accuform Danger Diesel Fuel Sign": "Warning workers of flammable fuel near tanks and pumps.",
-        "Hub City Pillow Block Bearing": "Supporting rotating shafts of conveyors and machines.",
-        "Nitrile Gloves, Powder Free": "Protecting hands from germs and chemicals in clinics.",
-    }
-    titles, signals = list(real), list(real.values())
+def test_minilm_finds_the_signals_of_other_items() -> None:
+    """Real products; two signals are swapped."""
+    titles, signals = list(USES), list(USES.values())
     signals[1], signals[8] = signals[8], signals[1]
     vectors = encode([*signals, *titles], MINILM)
-    assert list(contradictions([], vectors[:10], vectors[10:], rules(contradiction=0.5))) == [1, 8]
+    said, about = vectors[: len(titles)], vectors[len(titles) :]
+    assert list(contradictions([], said, about, rules(contradiction=0.5))) == [1, 8]
