@@ -19,8 +19,8 @@ QUOTED = re.compile(r"\"([^\"]*)\"|“([^“”]*)”|‘([^‘]*)’|'((?:[^']|
 def clean(text: str, name: str) -> str:
     """One line of text without markdown, a label (the signal's own `name`, Output:, Answer:) or surrounding quotes."""
     line = " ".join(MARKDOWN.sub("", text).split())
-    labels = "|".join([re.escape(name).replace("'", "['’]"), "output", "answer", "signal"])
-    label = re.compile(rf"^(?:{labels})\s*(?::|[-–—](?=\s))\s*", re.I)
+    own = re.escape(name).replace("'", "['’]")
+    label = re.compile(rf"^(?:{own}\s*(?::|[-–—](?=\s))|(?:output|answer|signal)\s*:)\s*", re.I)
     while (shorter := _peel(line, label)) != line:
         line = shorter
     return line

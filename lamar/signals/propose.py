@@ -18,6 +18,7 @@ from lamar.signals.parse import MARKDOWN
 from lamar.signals.prompt import FOLDER, Messages, as_data
 
 WORKED = 4  # worked examples before the question (paper section 3.1)
+OPENING = re.compile(r"^\W*let['’]s think step by step\W*", re.IGNORECASE)  # the question ends with it already
 LABEL = re.compile(r"(?:recommended|new) feature(?: is| would be| could be)?\s*[:\-–—\"“]+\s*", re.IGNORECASE)
 NAME = re.compile(  # up to five words that begin no sentence and no refusal
     r"(?!(?:i|it|we|you|there|this|none|no|sorry|unknown)\b|(?:recommended|new) feature)"
@@ -96,7 +97,7 @@ STRATEGIES: dict[str, Callable[[Ask, Brief], Idea]] = {
 
 def read_idea(text: str) -> tuple[str, str]:
     """The reasoning in an answer and the name of the feature it recommends ('' when there is none to be read)."""
-    *reasons, named = LABEL.split(MARKDOWN.sub("", text))
+    *reasons, named = LABEL.split(OPENING.sub("", MARKDOWN.sub("", text)))
     if not reasons:
         return " ".join(named.split()), ""
     return " ".join(" ".join(reasons).split()), _name(named)

@@ -17,7 +17,8 @@ from lamar.signals.prompt import Prompt
 
 REFUSAL = re.compile(
     r"\b(as an ai|i(['’]m| am) (sorry|unable)|i (cannot|can['’]t)|language model)\b"
-    r"|\bno (\w+ ){0,4}(is |was )?(provided|available|specified)\b|^unknown\b",
+    r"|^no (\w+ ){1,5}(provided|available|specified|given)\b|^unknown( \w+)?[.,;]"
+    r"|\bno (\w+ ){0,2}(information|details) (\w+ ){0,4}(provided|available|specified|given)\b",
     re.IGNORECASE,
 )
 MARKUP = re.compile(r"https?://|www\.|</?[a-z!][^<>]*>|<\|", re.IGNORECASE)

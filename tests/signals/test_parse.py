@@ -27,6 +27,7 @@ from lamar.signals.parse import clean
         ("", ""),
         ("Output: Warm rock", "Warm rock"),
         ("Answer: Music Genre: Warm rock", "Warm rock"),
+        ("Output - loud and warm", "Output - loud and warm"),
         ("- Warm rock", "Warm rock"),
         ("1. Warm rock", "Warm rock"),
         ("### Music Genre: Warm rock", "Warm rock"),
