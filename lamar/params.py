@@ -78,12 +78,14 @@ class Columns(Section):
 class Dataset(Section):
     """Where a catalogue comes from and how it is read; the first attribute is the title.
 
+    `prompt`: a prompt that somebody wrote, or `auto`; `about`, what the items are, is what a proposal starts from.
     A user's own tables (`reader: table`) are named by `items` and `interactions`; the others come from `sources`.
     """
 
     reader: Literal["movielens", "amazon", "table"]
     attributes: Annotated[list[str], Field(min_length=1)]
     prompt: str
+    about: str = ""
     ties: Literal["file", "shuffle"]
     sample_users: Share
     sources: list[Source] = []
@@ -312,6 +314,16 @@ class Prepare(Section):
     confirm_share: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Propose(Section):
+    """Finding a signal. `strategies`: the generators that propose one even where the dataset's prompt is pinned."""
+
+    strategies: dict[str, Literal["auto-cot", "prompt-variant", "signal-variant"]]
+    seed: int
+    items: Positive
+    examples: Positive
+    max_tokens: Positive
+
+
 class Generate(Section):
     """Asking an LLM: `batch` questions at once of a local one; the rest is about remote ones. Times in seconds."""
 
@@ -326,10 +338,17 @@ class Generate(Section):
 
 
 class SignalRules(Section):
-    """When an answer is kept as a signal."""
+    """When an answer is kept as a signal; `encoder` is the backbone that compares it with its item."""
 
     min_words: Positive
     max_words: Positive
+    language_confidence: Share
+    echo_words: Positive
+    encoder: str
+    contradiction: Share
+    copy_similarity: Share
+    max_shared: Positive
+    alike: Share
 
 
 class Sequences(Section):
@@ -369,6 +388,7 @@ class Params(Section):
     presets: dict[str, Any]
     runs: dict[str, AnyRun]
     prepare: Prepare
+    propose: Propose
     generate: Generate
     signals: SignalRules
     sequences: Sequences

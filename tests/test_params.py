@@ -48,6 +48,8 @@ WRONG = [
     ("prepare.seed", "zero", "prepare.seed: Input should be a valid integer"),
     ("prepare.min_interactions", 2, "prepare.min_interactions: Input should be greater than or equal to 3"),
     ("evaluate.ties", "mine", "evaluate.ties: Input should be 'expected' or 'published'"),
+    ("signals.contradiction", 0, "signals.contradiction: Input should be greater than 0"),
+    ("propose.strategies", {"qwen-coder": "guess"}, "propose.strategies.qwen-coder: Input should be 'auto-cot', "),
     ("runs.sasrec.seeds", [], "runs.sasrec.seeds: List should have at least 1 item"),
     ("runs.sasrec.dropout", 1.0, "runs.sasrec.dropout: Input should be less than 1"),
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
@@ -161,6 +163,7 @@ def test_names_are_those_of_entries(chosen):
     assert set(chosen.matrix.generators) <= chosen.generators.keys()
     assert set(chosen.matrix.backbones) <= chosen.backbones.keys()
     assert set(chosen.matrix.runs) <= chosen.runs.keys()
+    assert chosen.propose.strategies.keys() <= chosen.generators.keys()
     assert {run.features for run in chosen.runs.values()} <= chosen.features.keys()
     assert {name for features in chosen.features.values() for name in features.signals} <= chosen.generators.keys()
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= chosen.backbones.keys()
@@ -175,7 +178,8 @@ def test_names_of_generators_are_levels_of_keys(chosen):
 def test_what_the_matrix_builds_has_all_it_needs(chosen):
     runs = [chosen.runs[name] for name in chosen.matrix.runs]
     assert {name for run in runs for name in chosen.features[run.features].signals} <= set(chosen.matrix.generators)
-    assert {run.backbone for run in runs if run.model == "recformer"} <= set(chosen.matrix.backbones)
+    encoders = {run.backbone for run in runs if run.model == "recformer"} | {chosen.signals.encoder}
+    assert encoders <= set(chosen.matrix.backbones)
 
 
 @pytest.mark.parametrize("dataset", yaml.safe_load(FILE.read_text())["datasets"])

@@ -222,3 +222,19 @@ def test_the_answers_of_the_project_answer_todays_questions(request: pytest.Fixt
         if items.exists():
             today = questions(pl.read_parquet(items), dataset.attributes, load_prompt(dataset.prompt), writer)
             assert {question.key for question in today} == answered.keys()
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "scientific"])
+def test_no_item_that_was_paid_for_is_touched_by_what_guards_the_prompt(
+    dataset: str, request: pytest.FixtureRequest
+) -> None:
+    from lamar.params import load
+    from lamar.signals.prompt import as_data
+
+    root = request.config.rootpath
+    prepared = root / "data/prepared" / dataset / "items.parquet"
+    if not prepared.exists():
+        pytest.skip(f"{dataset} is not prepared: dvc repro prepare")
+    attributes = load(root / "params.yaml").datasets[dataset].attributes
+    texts = [text for row in pl.read_parquet(prepared).select(attributes).iter_rows() for text in row if text]
+    assert [text for text in texts if as_data(text) != text] == []
