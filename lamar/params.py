@@ -220,6 +220,14 @@ class Evaluate(Section):
     ties: Literal["expected", "published"]
 
 
+class Significance(Section):
+    """How often users and seeds are resampled, and the level of intervals and tests."""
+
+    seed: int
+    resamples: Annotated[int, Field(ge=100)]
+    level: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Report(Section):
     """The example signals of each generator that the page shows."""
 
@@ -249,6 +257,7 @@ class Params(Section):
     signals: SignalRules
     sequences: Sequences
     evaluate: Evaluate
+    significance: Significance
     report: Report
     tracking: Tracking
 

@@ -32,6 +32,7 @@ STAGES = {
     "evaluate@ml-100k-recformer-original": "python stages/evaluate.py ml-100k recformer-original",
     "evaluate@ml-100k-recformer-lamar": "python stages/evaluate.py ml-100k recformer-lamar",
     "evaluate@ml-100k-recformer-placebo": "python stages/evaluate.py ml-100k recformer-placebo",
+    "significance@ml-100k": "python stages/significance.py ml-100k",
     "report": "python stages/report.py",
 }
 # fmt: on
