@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lamar.evaluation.metrics import METRICS
 from lamar.analysis.pairs import pairs
+from lamar.evaluation.metrics import METRICS
 from lamar.report.results import Result
 
 
