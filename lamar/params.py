@@ -27,6 +27,7 @@ class Matrix(Section):
     datasets: list[str]
     generators: list[str]
     backbones: list[str]
+    similarity: list[str]
     runs: list[str]
 
 
@@ -228,6 +229,20 @@ class Significance(Section):
     level: Annotated[float, Field(gt=0, lt=1)]
 
 
+Edges = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class Buckets(Section):
+    """How users are put into groups: edges of whole numbers, how many topics, how many quantiles of novelty."""
+
+    popularity: Edges
+    history: Edges
+    topics: Positive
+    novelty: Annotated[int, Field(ge=2)]
+    similarity: str
+    min_users: Annotated[int, Field(ge=2)]
+
+
 class Report(Section):
     """The example signals of each generator that the page shows."""
 
@@ -258,6 +273,7 @@ class Params(Section):
     sequences: Sequences
     evaluate: Evaluate
     significance: Significance
+    buckets: Buckets
     report: Report
     tracking: Tracking
 

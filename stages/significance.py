@@ -22,7 +22,7 @@ def main(dataset: str) -> None:
     write_json(Path("metrics", dataset, "significance.json"), found)
     for pair in found["pairs"]:
         ndcg = pair["ndcg@10"]
-        change = "no ratio" if ndcg["relative"] is None else f"{ndcg['relative']:+.1%}"
+        change = "no ratio" if ndcg["relative"] is None else f"{ndcg['relative']['value']:+.1%}"
         verdict = "significant" if ndcg["significant"] else "not significant"
         say(
             f"{pair['run']} against {pair['against']}: NDCG@10 {change}, p {ndcg['p']:.4f} "

@@ -17,124 +17,130 @@ from lamar.params import Significance
 
 DIGITS = 6
 
+Pair = tuple[RunValues, RunValues]  # a run, and what it is compared with
+Means = dict[str, np.ndarray]  # run -> (resamples, seeds, metrics of COMPARED)
+
 
 def significance(runs: Sequence[RunValues], chosen: Significance) -> dict[str, Any]:
-    """Interval of every run, and for every pair (see `pairs`) interval, p-value and verdict of every metric.
+    """Interval of every run, and for every pair (see `pairs`) intervals, p-values and verdict of every metric.
 
-    Users are resampled together for all runs, so differences are paired by user. Where both runs of a pair have
-    several seeds, their seeds are drawn anew as well, of each run for itself: a seed gives two models with different
-    features nothing in common but a random state. Seeds are taken as a random sample of all seeds; with so few, that
-    interval is an approximation. Resampling both ways is conservative about chance that is neither the user's nor the
-    seed's alone (Owen 2007). The p-values are of users alone: they take the models as they were trained.
+    The p-values are of users alone: they take the models as they were trained. Holm's correction is over all metrics
+    of all pairs. A difference is significant when its corrected p-value is below 1 - level and its interval, which
+    knows of seeds where there are several, excludes zero.
     """
-    values = np.concatenate([run.values.reshape(len(run.users), -1) for run in runs], axis=1)
-    resampled = bootstrap_means(values, chosen.resamples, chosen.seed)
-    ends = np.cumsum([run.seeds * len(COMPARED) for run in runs])[:-1]
-    means = {
-        run.run: part.reshape(chosen.resamples, run.seeds, len(COMPARED))
-        for run, part in zip(runs, np.split(resampled, ends, axis=1), strict=True)
-    }
-    by_run = {run.run: run for run in runs}
-    compared = [(by_run[new], by_run[base]) for new, base in pairs({run.run: run.signature for run in runs})]
+    means = resampled_means(runs, chosen)
+    compared = compared_runs(runs)
+    tests = _tests(compared, chosen)
     return {
         "users": len(runs[0].users),
         "resamples": chosen.resamples,
         "level": chosen.level,
-        "runs": {run.run: _run(run, means[run.run], chosen) for run in runs},
-        "pairs": _pairs(compared, means, chosen),
+        "runs": {run.run: run_intervals(run, means, chosen) for run in runs},
+        "pairs": [
+            _pair(pair, pair_intervals(pair, means, chosen), tests[place], chosen)
+            for place, pair in enumerate(compared)
+        ],
     }
 
 
-def _run(run: RunValues, means: np.ndarray, chosen: Significance) -> dict[str, Any]:
-    """Mean and interval of every metric; means: (resamples, seeds, metrics)."""
-    drawn = _over_seeds(means, chosen)
-    observed = run.values.mean(axis=(0, 1))
+def compared_runs(runs: Sequence[RunValues]) -> list[Pair]:
+    """The pairs worth comparing (see `pairs`)."""
+    by_run = {run.run: run for run in runs}
+    return [(by_run[new], by_run[base]) for new, base in pairs({run.run: run.signature for run in runs})]
+
+
+def resampled_means(runs: Sequence[RunValues], chosen: Significance) -> Means:
+    """Means over resampled users; the same users for all runs, so that differences are paired by user."""
+    values = np.concatenate([run.values.reshape(len(run.users), -1) for run in runs], axis=1)
+    resampled = bootstrap_means(values, chosen.resamples, chosen.seed)
+    ends = np.cumsum([run.seeds * len(COMPARED) for run in runs])[:-1]
     return {
-        name: {"mean": _round(observed[place])} | _interval(drawn[:, place], chosen.level)
-        for place, name in enumerate(COMPARED)
+        run.run: part.reshape(chosen.resamples, run.seeds, len(COMPARED))
+        for run, part in zip(runs, np.split(resampled, ends, axis=1), strict=True)
     }
 
 
-def _pairs(
-    compared: list[tuple[RunValues, RunValues]], means: dict[str, np.ndarray], chosen: Significance
-) -> list[dict[str, Any]]:
-    """Every pair; Holm's correction is over all metrics of all pairs."""
-    if not compared:
-        return []
-    differences = [new.values.mean(axis=1) - base.values.mean(axis=1) for new, base in compared]
-    p_values = randomisation(np.concatenate(differences, axis=1), chosen.resamples, chosen.seed)
-    adjusted = holm(p_values).reshape(len(compared), len(COMPARED))
-    p_values = p_values.reshape(adjusted.shape)
-    return [
-        {
-            "run": new.run,
-            "against": base.run,
-            "seeds": [new.seeds, base.seeds],
-            "chance": "users x seeds" if _several_seeds(new, base) else "users",
-            **_pair(new, base, means, p_values[row], adjusted[row], chosen),
-        }
-        for row, (new, base) in enumerate(compared)
-    ]
+def run_intervals(run: RunValues, means: Means, chosen: Significance) -> dict[str, dict[str, float]]:
+    """Value, low and high of every metric of a run, over users and, where there are several, seeds."""
+    drawn = _over_seeds(means[run.run], chosen, stream=1)
+    observed = run.values.mean(axis=(0, 1))
+    return {name: _ends(observed[place], drawn[:, place], chosen) for place, name in enumerate(COMPARED)}
 
 
-def _pair(
-    new: RunValues,
-    base: RunValues,
-    means: dict[str, np.ndarray],
-    p_values: np.ndarray,
-    adjusted: np.ndarray,
-    chosen: Significance,
-) -> dict[str, Any]:
-    """Of every metric: relative improvement, its intervals, p-values (metrics,) and whether it is significant.
+def chance(pair: Pair) -> str:
+    """What the intervals of a pair know of: `users x seeds`, or `users` when one of the two has a single seed."""
+    return "users x seeds" if min(run.seeds for run in pair) > 1 else "users"
 
-    `users` is the interval from resampled users alone, `users_seeds` from both (None with a single seed).
+
+def pair_intervals(pair: Pair, means: Means, chosen: Significance) -> dict[str, dict[str, Any]]:
+    """Of every metric: difference and relative improvement (each value, low, high), over the pair's `chance`.
+
+    Where both runs have several seeds these are drawn anew, of each run for itself: a seed gives two models with
+    different features nothing in common but a random state. They are taken as a random sample of all seeds; with so
+    few, the interval is an approximation. Drawing users and seeds is conservative about chance that is neither the
+    user's nor the seed's alone (Owen 2007). `relative_users` is the interval over users alone. Ratios are None where
+    the base is 0 in some resample.
     """
-    by_users = means[new.run].mean(axis=1), means[base.run].mean(axis=1)
-    by_both = _over_seeds(means[new.run], chosen), _over_seeds(means[base.run], chosen, other=True)
+    by_users = [means[run.run].mean(axis=1) for run in pair]
+    both = chance(pair) == "users x seeds"
+    drawn = [_over_seeds(means[run.run], chosen, stream) for stream, run in enumerate(pair, 1)] if both else by_users
     found = {}
     for place, name in enumerate(COMPARED):
-        here, there = (run.values[..., place].mean() for run in (new, base))
-        users = _relative(by_users[0][:, place], by_users[1][:, place], chosen.level)
-        both = (
-            _relative(by_both[0][:, place], by_both[1][:, place], chosen.level) if _several_seeds(new, base) else None
-        )
-        widest = both or users
+        here, there = (run.values[..., place].mean() for run in pair)
+        new, base = (means_[:, place] for means_ in drawn)
+        new_users, base_users = (means_[:, place] for means_ in by_users)
+        possible = min(base.min(), base_users.min()) > 0
         found[name] = {
-            "difference": _round(here - there),
-            "relative": _round(here / there - 1) if there else None,
-            "users": users,
-            "users_seeds": both,
-            "p": _round(p_values[place]),
-            "p_holm": _round(adjusted[place]),
-            "significant": bool(
-                adjusted[place] < 1 - chosen.level and widest is not None and widest["low"] * widest["high"] > 0
-            ),
+            "difference": _ends(here - there, new - base, chosen),
+            "relative": _ends(here / there - 1, new / base - 1, chosen) if possible else None,
+            "relative_users": _ends(here / there - 1, new_users / base_users - 1, chosen) if possible else None,
         }
     return found
 
 
-def _several_seeds(new: RunValues, base: RunValues) -> bool:
-    return min(new.seeds, base.seeds) > 1
+def _tests(compared: Sequence[Pair], chosen: Significance) -> list[dict[str, dict[str, float]]]:
+    """p and p_holm of every metric of every pair."""
+    if not compared:
+        return []
+    differences = [new.values.mean(axis=1) - base.values.mean(axis=1) for new, base in compared]
+    p_values = randomisation(np.concatenate(differences, axis=1), chosen.resamples, chosen.seed)
+    tables = [table.reshape(len(compared), len(COMPARED)) for table in (p_values, holm(p_values))]
+    return [
+        {name: {"p": _round(p), "p_holm": _round(adjusted)} for name, p, adjusted in zip(COMPARED, *rows, strict=True)}
+        for rows in zip(*tables, strict=True)
+    ]
 
 
-def _over_seeds(means: np.ndarray, chosen: Significance, other: bool = False) -> np.ndarray:
+def _pair(
+    pair: Pair, intervals: dict[str, dict[str, Any]], tests: dict[str, dict[str, float]], chosen: Significance
+) -> dict[str, Any]:
+    new, base = pair
+    metrics = {name: intervals[name] | tests[name] for name in COMPARED}
+    for found in metrics.values():
+        found["significant"] = found["p_holm"] < 1 - chosen.level and _excludes_zero(found["difference"])
+    heading = {"run": new.run, "against": base.run, "seeds": [new.seeds, base.seeds], "chance": chance(pair)}
+    return heading | metrics
+
+
+def _excludes_zero(ends: dict[str, float]) -> bool:
+    return ends["low"] > 0 or ends["high"] < 0
+
+
+def _over_seeds(means: np.ndarray, chosen: Significance, stream: int) -> np.ndarray:
     """(resamples, metrics) from (resamples, seeds, metrics): seeds drawn anew, the same for all metrics.
 
-    `other`: the draws of the second run of a pair, which are not those of the first.
+    `stream` (1, 2, ...) tells draws apart that must not be the same; numpy's streams of 0 and of (0, 0) are.
     """
-    seed = (chosen.seed, 2 if other else 1)  # numpy's streams of 0 and of (0, 0) are one: users must not share it
-    columns = [bootstrap_seeds(means[:, :, place], np.random.default_rng(seed)) for place in range(means.shape[2])]
+    columns = [
+        bootstrap_seeds(means[:, :, place], np.random.default_rng((chosen.seed, stream)))
+        for place in range(means.shape[2])
+    ]
     return np.stack(columns, axis=1)
 
 
-def _relative(new: np.ndarray, base: np.ndarray, level: float) -> dict[str, float] | None:
-    """Interval of new / base - 1; None when a base is 0, where there is no ratio."""
-    return _interval(new / base - 1, level) if (base > 0).all() else None
-
-
-def _interval(statistics: np.ndarray, level: float) -> dict[str, float]:
-    low, high = interval(statistics, level)
-    return {"low": _round(low), "high": _round(high)}
+def _ends(value: float, resampled: np.ndarray, chosen: Significance) -> dict[str, float]:
+    low, high = interval(resampled, chosen.level)
+    return {"value": _round(value), "low": _round(low), "high": _round(high)}
 
 
 def _round(value: float) -> float:

@@ -33,6 +33,8 @@ STAGES = {
     "evaluate@ml-100k-recformer-lamar": "python stages/evaluate.py ml-100k recformer-lamar",
     "evaluate@ml-100k-recformer-placebo": "python stages/evaluate.py ml-100k recformer-placebo",
     "significance@ml-100k": "python stages/significance.py ml-100k",
+    "embeddings@ml-100k-qwen-coder-minilm": "python stages/embeddings.py ml-100k qwen-coder minilm",
+    "buckets@ml-100k": "python stages/buckets.py ml-100k",
     "report": "python stages/report.py",
 }
 # fmt: on
