@@ -127,7 +127,13 @@ class Features(Section):
     """What a model reads of an item: its attributes, the signals of `signals` (generators), under a `control`."""
 
     signals: list[str]
-    control: Literal["none", "shuffled"]
+    control: Literal["none", "shuffled", "random-words", "description", "signal-only"]
+
+    @model_validator(mode="after")
+    def _has_what_it_controls(self) -> Features:
+        if self.control != "none" and not self.signals:
+            raise ValueError("a control needs signals: they set its length")
+        return self
 
 
 class Run(Section):
@@ -243,6 +249,15 @@ class Buckets(Section):
     min_users: Annotated[int, Field(ge=2)]
 
 
+class Diversity(Section):
+    """When two signals are alike, and when one is like too many others; `sample` signals give the word counts."""
+
+    seed: int
+    sample: Positive
+    thresholds: Annotated[list[Share], Field(min_length=1)]
+    share: Share
+
+
 class Report(Section):
     """The example signals of each generator that the page shows."""
 
@@ -274,6 +289,7 @@ class Params(Section):
     evaluate: Evaluate
     significance: Significance
     buckets: Buckets
+    diversity: Diversity
     report: Report
     tracking: Tracking
 

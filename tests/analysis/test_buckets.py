@@ -76,11 +76,8 @@ def test_the_groups_of_a_dataset(tmp_path):
     schema = {"item_id": pl.String, "signal": shape, "item": shape}
     vectors = pl.DataFrame({"item_id": ["b"], "signal": [[1.0, 0.0]], "item": [[0.0, 1.0]]}, schema=schema)
     vectors.write_parquet(tmp_path / "embeddings/writer/small.parquet")
-    run = run_values("lamar", np.zeros((2, 1)))
-    targets = np.array([1, 2])
-    groups = bucket_groups(
-        tmp_path, tmp_path / "embeddings", type(run)(run.run, {}, run.users, targets, run.values), CHOSEN
-    )
+    run = replace(run_values("lamar", np.zeros((2, 1))), items=np.array([1, 2]))
+    groups = bucket_groups(tmp_path, tmp_path / "embeddings", run, CHOSEN)
     found = {(group.by, group.name): group.members.tolist() for group in groups}
     assert found["popularity", "0"] == [False, True]
     assert found["popularity", "1–5"] == [True, False]
