@@ -77,7 +77,7 @@ def _skeleton(words: Sequence[str], common: set[str]) -> str:
 
 
 def wording(texts: Sequence[str], sample: int, seed: int) -> dict[str, Any]:
-    """Vocabulary and repetition of `sample` texts drawn by `seed` (so that datasets of any size compare), and templates.
+    """Vocabulary and repetition of `sample` texts drawn by `seed`, so that datasets of any size compare; templates.
 
     Templates are counted over all texts; the five most frequent of each kind that occur more than once.
     """
