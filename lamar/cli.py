@@ -66,14 +66,21 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
 
 
 @main.command()
-@click.argument("dataset")
+@click.argument("name", type=click.Choice(["main", "significance", "buckets"]))
+@click.option("--dataset", "datasets", multiple=True, help="Of these datasets; without it, of all that have results.")
+@click.option("--format", "form", type=click.Choice(["markdown", "latex"]), default="markdown", show_default=True)
 @user_errors
-def table(dataset: str) -> None:
-    """Print the results of DATASET as a markdown table: the ones in the README are made so."""
+def table(name: str, datasets: tuple[str, ...], form: str) -> None:
+    """Print the table NAME of the report as text: those of the README are made so."""
     from pathlib import Path
 
-    from lamar.report import markdown
+    from lamar.report.evidence import read_evidence
     from lamar.report.results import load_results
+    from lamar.report.tables import FORMATS, TABLES
 
     results = load_results(Path("metrics"), list(params.load().runs))
-    click.echo(markdown.table(params.entry(results, "dataset with results", dataset)), nl=False)
+    wanted = {dataset: params.entry(results, "dataset with results", dataset) for dataset in datasets or results}
+    texts = [
+        FORMATS[form](TABLES[name](dataset, found, read_evidence(Path(), dataset))) for dataset, found in wanted.items()
+    ]
+    click.echo("\n".join(texts), nl=False)
