@@ -28,12 +28,14 @@ def alike(vectors: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     counts = np.empty((len(thresholds), rows), dtype=np.int64)
     size = max(1, BLOCK // max(rows, 1))
     with progress() as bar:
-        for start in bar.track(range(0, rows, size), description="similarities"):
+        task = bar.add_task("similarities", total=rows, note="")
+        for start in range(0, rows, size):
             similarities = vectors[start : start + size] @ vectors.T
             own = np.arange(len(similarities))
             similarities[own, start + own] = -1  # a row is not another row
             for place, threshold in enumerate(thresholds):
                 counts[place, start : start + size] = (similarities >= threshold).sum(axis=1)
+            bar.advance(task, len(similarities))
     return counts
 
 
