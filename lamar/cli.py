@@ -84,3 +84,35 @@ def table(name: str, datasets: tuple[str, ...], form: str) -> None:
         FORMATS[form](TABLES[name](dataset, found, read_evidence(Path(), dataset))) for dataset, found in wanted.items()
     ]
     click.echo("\n".join(texts), nl=False)
+
+
+@main.command()
+@click.argument("dataset")
+@click.argument("generator")
+@user_errors
+def rate(dataset: str, generator: str) -> None:
+    """Write a rating sheet of GENERATOR's signals for DATASET: a page to rate them in a browser, and a CSV."""
+    from pathlib import Path
+
+    import polars as pl
+
+    from lamar.analysis.ratings import QUESTIONS, draw_sheet
+    from lamar.analysis.sheet import sheet_page
+    from lamar.errors import LamarError
+    from lamar.files import written_whole
+
+    chosen = params.load()
+    attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
+    params.entry(chosen.generators, "generator", generator)
+    paths = [Path("data/signals", dataset, f"{generator}.parquet"), Path("data/prepared", dataset, "items.parquet")]
+    if missing := [path for path in paths if not path.exists()]:
+        raise LamarError(f"{missing[0]}: no such file; run dvc repro signals")
+    tables = [pl.read_parquet(path) for path in paths]
+    sheet = draw_sheet(*tables, attributes, chosen.ratings.items, chosen.ratings.seed)
+    page, table = (Path("sheets", f"{dataset}-{generator}.{kind}") for kind in ("html", "csv"))
+    with written_whole(page) as unfinished:
+        unfinished.write_text(sheet_page(dataset, generator, sheet), encoding="utf-8")
+    with written_whole(table) as unfinished:
+        sheet.with_columns(pl.lit("").alias(question) for question in QUESTIONS).write_csv(unfinished)
+    say(f"{page}: rate in a browser and export, or fill {table}")
+    say(f"then save the CSV as data/ratings/{dataset}/{generator}/NAME.csv")

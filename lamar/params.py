@@ -258,6 +258,13 @@ class Diversity(Section):
     share: Share
 
 
+class Ratings(Section):
+    """The rating sheet: how many signals, drawn by a seed."""
+
+    seed: int
+    items: Positive
+
+
 class Report(Section):
     """The example signals of each generator that the page shows."""
 
@@ -290,6 +297,7 @@ class Params(Section):
     significance: Significance
     buckets: Buckets
     diversity: Diversity
+    ratings: Ratings
     report: Report
     tracking: Tracking
 

@@ -36,6 +36,7 @@ STAGES = {
     "embeddings@ml-100k-qwen-coder-minilm": "python stages/embeddings.py ml-100k qwen-coder minilm",
     "buckets@ml-100k": "python stages/buckets.py ml-100k",
     "diversity@ml-100k-qwen-coder": "python stages/diversity.py ml-100k qwen-coder",
+    "ratings@ml-100k-qwen-coder": "python stages/ratings.py ml-100k qwen-coder",
     "report": "python stages/report.py",
 }
 # fmt: on
