@@ -56,13 +56,14 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
     from pathlib import Path
 
     from lamar.signals import generate
-    from lamar.signals.prompt import load_prompt
+    from lamar.signals.proposal import read_prompt
 
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
-    return generate.questions(items, source.attributes, load_prompt(source.prompt), writer), writer
+    prompt = read_prompt(Path("data/proposals", dataset, f"{generator}.json"))
+    return generate.questions(items, source.attributes, prompt, writer), writer
 
 
 @main.command()
@@ -91,14 +92,53 @@ def estimate(dataset: str, generator: str) -> None:
 
 
 @main.command()
-@click.argument("dataset")
+@click.argument("name", type=click.Choice(["main", "significance", "buckets"]))
+@click.option("--dataset", "datasets", multiple=True, help="Of these datasets; without it, of all that have results.")
+@click.option("--format", "form", type=click.Choice(["markdown", "latex"]), default="markdown", show_default=True)
 @user_errors
-def table(dataset: str) -> None:
-    """Print the results of DATASET as a markdown table: the ones in the README are made so."""
+def table(name: str, datasets: tuple[str, ...], form: str) -> None:
+    """Print the table NAME of the report as text: those of the README are made so."""
     from pathlib import Path
 
-    from lamar.report import markdown
+    from lamar.report.evidence import read_evidence
     from lamar.report.results import load_results
+    from lamar.report.tables import FORMATS, TABLES
 
     results = load_results(Path("metrics"), list(params.load().runs))
-    click.echo(markdown.table(params.entry(results, "dataset with results", dataset)), nl=False)
+    wanted = {dataset: params.entry(results, "dataset with results", dataset) for dataset in datasets or results}
+    texts = [
+        FORMATS[form](TABLES[name](dataset, found, read_evidence(Path(), dataset))) for dataset, found in wanted.items()
+    ]
+    click.echo("\n".join(texts), nl=False)
+
+
+@main.command()
+@click.argument("dataset")
+@click.argument("generator")
+@user_errors
+def rate(dataset: str, generator: str) -> None:
+    """Write a rating sheet of GENERATOR's signals for DATASET: a page to rate them in a browser, and a CSV."""
+    from pathlib import Path
+
+    import polars as pl
+
+    from lamar.analysis.ratings import QUESTIONS, draw_sheet
+    from lamar.analysis.sheet import sheet_page
+    from lamar.errors import LamarError
+    from lamar.files import written_whole
+
+    chosen = params.load()
+    attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
+    params.entry(chosen.generators, "generator", generator)
+    paths = [Path("data/signals", dataset, f"{generator}.parquet"), Path("data/prepared", dataset, "items.parquet")]
+    if missing := [path for path in paths if not path.exists()]:
+        raise LamarError(f"{missing[0]}: no such file; run dvc repro signals")
+    tables = [pl.read_parquet(path) for path in paths]
+    sheet = draw_sheet(*tables, attributes, chosen.ratings.items, chosen.ratings.seed)
+    page, table = (Path("sheets", f"{dataset}-{generator}.{kind}") for kind in ("html", "csv"))
+    with written_whole(page) as unfinished:
+        unfinished.write_text(sheet_page(dataset, generator, sheet), encoding="utf-8")
+    with written_whole(table) as unfinished:
+        sheet.with_columns(pl.lit("").alias(question) for question in QUESTIONS).write_csv(unfinished)
+    say(f"{page}: rate in a browser and export, or fill {table}")
+    say(f"then save the CSV as data/ratings/{dataset}/{generator}/NAME.csv")

@@ -29,6 +29,7 @@ class Matrix(Section):
     datasets: list[str]
     generators: list[str]
     backbones: list[str]
+    similarity: list[str]
     runs: list[str]
     rankers: list[str]
 
@@ -199,7 +200,13 @@ class Features(Section):
     """What a model reads of an item: its attributes, the signals of `signals` (generators), under a `control`."""
 
     signals: list[str]
-    control: Literal["none", "shuffled"]
+    control: Literal["none", "shuffled", "random-words", "description", "signal-only"]
+
+    @model_validator(mode="after")
+    def _has_what_it_controls(self) -> Features:
+        if self.control != "none" and not self.signals:
+            raise ValueError("a control needs signals: they set its length")
+        return self
 
 
 class Run(Section):
@@ -363,6 +370,44 @@ class Evaluate(Section):
     ties: Literal["expected", "published"]
 
 
+class Significance(Section):
+    """How often users and seeds are resampled, and the level of intervals and tests."""
+
+    seed: int
+    resamples: Annotated[int, Field(ge=100)]
+    level: Annotated[float, Field(gt=0, lt=1)]
+
+
+Edges = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class Buckets(Section):
+    """How users are put into groups: edges of whole numbers, how many topics, how many quantiles of novelty."""
+
+    popularity: Edges
+    history: Edges
+    topics: Positive
+    novelty: Annotated[int, Field(ge=2)]
+    similarity: str
+    min_users: Annotated[int, Field(ge=2)]
+
+
+class Diversity(Section):
+    """When two signals are alike, and when one is like too many others; `sample` signals give the word counts."""
+
+    seed: int
+    sample: Positive
+    thresholds: Annotated[list[Share], Field(min_length=1)]
+    share: Share
+
+
+class Ratings(Section):
+    """The rating sheet: how many signals, drawn by a seed."""
+
+    seed: int
+    items: Positive
+
+
 class Report(Section):
     """The example signals of each generator that the page shows."""
 
@@ -393,6 +438,10 @@ class Params(Section):
     signals: SignalRules
     sequences: Sequences
     evaluate: Evaluate
+    significance: Significance
+    buckets: Buckets
+    diversity: Diversity
+    ratings: Ratings
     report: Report
     tracking: Tracking
 
@@ -410,6 +459,10 @@ class Params(Section):
         for table in ("datasets", "generators", "backbones", "runs"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
         yield "matrix.rankers", self.matrix.rankers, "runs"
+        yield "matrix.similarity", self.matrix.similarity, "backbones"
+        yield "signals.encoder", [self.signals.encoder], "backbones"
+        yield "buckets.similarity", [self.buckets.similarity], "backbones"
+        yield "propose.strategies", list(self.propose.strategies), "generators"
         for name, features in self.features.items():
             yield f"features.{name}.signals", features.signals, "generators"
         for name, run in self.runs.items():

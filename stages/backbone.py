@@ -1,4 +1,4 @@
-"""backbone: fetch a text encoder that Recformer starts from."""
+"""backbone: fetch a text encoder that Recformer starts from, or that measures how alike texts are."""
 
 from pathlib import Path
 
@@ -16,7 +16,11 @@ def main(backbone: str) -> None:
     """Write models/backbones/BACKBONE/: config.json, model.safetensors, tokenizer.json."""
     wanted = params.entry(params.load().backbones, "backbone", backbone)
     folder = Path("models/backbones", backbone)
-    fetch_files(wanted.sources, folder, {"model.safetensors": wanted.sha256})
+    known = {"model.safetensors": wanted.sha256} if wanted.sha256 else {}
+    hashes = fetch_files(wanted.sources, folder, known)
+    if not known:
+        found = hashes["model.safetensors"]
+        say(f"WARNING: {backbone} was never seen before, so it is unchecked: set backbones.{backbone}.sha256: {found}")
     say(f"{backbone}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
 
 

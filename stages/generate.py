@@ -9,7 +9,7 @@ from lamar.console import user_errors
 from lamar.files import write_json
 from lamar.llm.usage import usage
 from lamar.signals import generate
-from lamar.signals.prompt import load_prompt
+from lamar.signals.proposal import read_prompt
 
 
 @click.command()
@@ -25,7 +25,8 @@ def main(dataset: str, generator: str) -> None:
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
-    asked = generate.questions(items, source.attributes, load_prompt(source.prompt), writer)
+    prompt = read_prompt(Path(f"data/proposals/{dataset}/{generator}.json"))
+    asked = generate.questions(items, source.attributes, prompt, writer)
     answered = generate.answers(asked, dataset, generator, writer, chosen.generate)
     generate.write_responses(asked, answered, Path(f"data/responses/{dataset}/{generator}.jsonl"))
     write_json(Path(f"metrics/{dataset}/{generator}/usage.json"), usage(answered.values(), writer))

@@ -7,7 +7,7 @@ import click
 
 from lamar import params
 from lamar.console import say, user_errors
-from lamar.llm import journal, local
+from lamar.llm import journal, provider
 from lamar.llm.journal import Answer
 from lamar.signals import generate
 from lamar.signals.prompt import Messages
@@ -26,8 +26,8 @@ def main(dataset: str, generator: str) -> None:
     thinker = writer.model_copy(update={"max_tokens": chosen.propose.max_tokens})
 
     def ask(chats: Sequence[Messages]) -> list[Answer]:
-        asked = [generate.Question("", journal.key_of(local.identity(thinker), chat), chat) for chat in chats]
-        answered = generate.answers(asked, dataset, generator, thinker, chosen.generate.batch)
+        asked = [generate.Question("", journal.key_of(provider.identity(thinker), chat), chat) for chat in chats]
+        answered = generate.answers(asked, dataset, generator, thinker, chosen.generate)
         return [answered[question.key] for question in asked]
 
     items = generate.read_items(Path("data/prepared", dataset))

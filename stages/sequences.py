@@ -11,9 +11,11 @@ import polars as pl
 
 from lamar import params
 from lamar.console import say, user_errors
+from lamar.errors import LamarError
 from lamar.files import write_parquet
+from lamar.text.controls import CONTROLS, WITHOUT_ATTRIBUTES
 from lamar.text.histories import histories
-from lamar.text.items import enriched, read_signals, shuffled
+from lamar.text.items import enriched, read_signals
 
 
 @click.command()
@@ -26,12 +28,15 @@ def main(dataset: str, run: str) -> None:
     attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
     features = params.entry(chosen.runs, "run", run).features
     wanted = params.entry(chosen.features, "features", features)
-    signals = [read_signals(f"data/signals/{dataset}/{generator}.parquet") for generator in wanted.signals]
-    if wanted.control == "shuffled":
-        signals = [shuffled(signal, chosen.sequences.seed) for signal in signals]
     prepared = Path("data/prepared", dataset)
+    items = pl.read_parquet(prepared / "items.parquet")
+    signals = [read_signals(f"data/signals/{dataset}/{generator}.parquet") for generator in wanted.signals]
+    try:
+        read = [CONTROLS[wanted.control](signal, items, chosen.sequences.seed) for signal in signals]
+    except LamarError as error:
+        raise LamarError(f"features {features!r} of dataset {dataset!r}: {error}") from None
     tables = {
-        "items": enriched(pl.read_parquet(prepared / "items.parquet"), attributes, signals),
+        "items": enriched(items, [] if wanted.control in WITHOUT_ATTRIBUTES else attributes, read),
         "histories": histories(
             pl.read_parquet(prepared / "interactions.parquet"), pl.read_parquet(prepared / "split.parquet")
         ),

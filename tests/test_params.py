@@ -162,6 +162,7 @@ def test_names_are_those_of_entries(chosen):
     assert set(chosen.matrix.datasets) <= chosen.datasets.keys()
     assert set(chosen.matrix.generators) <= chosen.generators.keys()
     assert set(chosen.matrix.backbones) <= chosen.backbones.keys()
+    assert set(chosen.matrix.similarity) <= chosen.backbones.keys()
     assert set(chosen.matrix.runs) <= chosen.runs.keys()
     assert chosen.propose.strategies.keys() <= chosen.generators.keys()
     assert {run.features for run in chosen.runs.values()} <= chosen.features.keys()
@@ -180,6 +181,7 @@ def test_what_the_matrix_builds_has_all_it_needs(chosen):
     assert {name for run in runs for name in chosen.features[run.features].signals} <= set(chosen.matrix.generators)
     encoders = {run.backbone for run in runs if run.model == "recformer"} | {chosen.signals.encoder}
     assert encoders <= set(chosen.matrix.backbones)
+    assert {chosen.buckets.similarity} <= set(chosen.matrix.similarity) <= set(chosen.matrix.backbones)
 
 
 @pytest.mark.parametrize("dataset", yaml.safe_load(FILE.read_text())["datasets"])

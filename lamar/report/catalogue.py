@@ -10,16 +10,24 @@ import polars as pl
 
 from lamar.files import read_json
 from lamar.params import Report
+from lamar.report.charts import SimilarityLine, similarity_lines
 
 
 @dataclass(frozen=True)
 class SignalSet:
-    """A generator's signals. name: "Primary Use Case", '' when the signals are not here; examples: (title, signal)."""
+    """A generator's signals. name: "Primary Use Case", '' when the signals are not here; examples: (title, signal).
+
+    diversity, ratings: what these stages wrote, empty where they did not run; cost: tokens read and written.
+    """
 
     generator: str
     quality: dict[str, Any]
     name: str
     examples: list[tuple[str, str]]
+    diversity: dict[str, Any]
+    lines: list[SimilarityLine]
+    ratings: dict[str, Any]
+    cost: dict[str, int]
 
 
 def read_statistics(root: Path, dataset: str) -> dict[str, Any]:
@@ -37,11 +45,35 @@ def _signal_set(root: Path, quality: Path, chosen: Report) -> SignalSet:
     generator, dataset = quality.parts[-2], quality.parts[-3]
     table = root / "data/signals" / dataset / f"{generator}.parquet"
     items = root / "data/prepared" / dataset / "items.parquet"
-    if not (table.exists() and items.exists()):
-        return SignalSet(generator, read_json(quality), "", [])
-    signals = pl.read_parquet(table)
-    name = signals["name"][0] if signals.height else ""
-    return SignalSet(generator, read_json(quality), name, _examples(signals, pl.read_parquet(items), chosen))
+    name, examples = "", []
+    if table.exists() and items.exists():
+        signals = pl.read_parquet(table)
+        name = signals["name"][0] if signals.height else ""
+        examples = _examples(signals, pl.read_parquet(items), chosen)
+    return SignalSet(
+        generator,
+        read_json(quality),
+        name,
+        examples,
+        _read(quality.with_name("diversity.json")),
+        similarity_lines(quality.with_name("similarity.csv")),
+        _read(quality.with_name("ratings.json")),
+        _cost(root / "data/responses" / dataset / f"{generator}.jsonl"),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+def _cost(responses: Path) -> dict[str, int]:
+    """Answers and tokens; empty when the answers are not here."""
+    if not responses.exists():
+        return {}
+    answers = pl.read_ndjson(responses, schema={"input_tokens": pl.Int64, "output_tokens": pl.Int64})
+    return {"answers": answers.height} | {
+        name.replace("_", " "): answers[name].sum() for name in ("input_tokens", "output_tokens")
+    }
 
 
 def _examples(signals: pl.DataFrame, items: pl.DataFrame, chosen: Report) -> list[tuple[str, str]]:

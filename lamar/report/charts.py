@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -49,6 +50,46 @@ class Panel:
     lines: list[Line]
     epochs: list[tuple[float, str]]
     values: list[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """One pair on one group of users. point, low, high: percent of the axis; value, ends: as text."""
+
+    run: str
+    against: str
+    point: float
+    low: float
+    high: float
+    value: str
+    ends: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group of users, and every pair on it."""
+
+    name: str
+    users: int
+    whiskers: list[Whisker]
+
+
+@dataclass(frozen=True)
+class GroupChart:
+    """Differences of NDCG@10 by group. by: what divides the users; zero: percent of the axis."""
+
+    by: str
+    zero: float
+    rows: list[GroupRow]
+
+
+@dataclass(frozen=True)
+class SimilarityLine:
+    """Share of highly similar signals over thresholds, by one similarity model. points: as in Line; table: as text."""
+
+    model: str
+    points: str
+    table: list[tuple[str, int, str]]
 
 
 def bars(results: list[Result]) -> Bars:
@@ -115,6 +156,44 @@ def _lines(result: Result, table: pl.DataFrame, x: _Axis, y: _Axis) -> list[Line
         points = [f"{x(step)},{y(value)}" for step, value in one.select("step", "value").iter_rows()]
         lines.append(Line(result, " ".join([points[0], *points])))  # the first twice: a single epoch shows as a dot
     return lines
+
+
+def group_charts(buckets: pl.DataFrame) -> list[GroupChart]:
+    """One chart for each way of dividing the users; buckets: columns of lamar.analysis.buckets.SCHEMA."""
+    differences = buckets.filter(pl.col("metric") == "ndcg@10", pl.col("against") != "")
+    return [_group_chart(by, table) for (by,), table in differences.group_by("by", maintain_order=True)]
+
+
+def _group_chart(by: str, table: pl.DataFrame) -> GroupChart:
+    ends = [0.0, *table["low"], *table["high"]]
+    x = _Axis(min(ends), max(ends))
+    rows = [
+        GroupRow(name, users, [_whisker(x, row) for row in group.iter_rows(named=True)])
+        for (name, users), group in table.group_by("bucket", "users", maintain_order=True)
+    ]
+    return GroupChart(by, x(0.0), rows)
+
+
+def _whisker(x: _Axis, row: dict[str, Any]) -> Whisker:
+    places = [x(row[name]) for name in ("value", "low", "high")]
+    value, low, high = (f"{row[name]:+.4f}".replace("-", "−") for name in ("value", "low", "high"))
+    return Whisker(row["run"], row["against"], *places, value, f"{low} to {high}")
+
+
+def similarity_lines(path: Path) -> list[SimilarityLine]:
+    """The similarity curves of a generator, from similarity.csv; thresholds from left to right, shares upwards."""
+    if not path.exists():
+        return []
+    table = pl.read_csv(path)
+    x, y = _Axis(table["threshold"].min(), table["threshold"].max()), _Axis(1, 0)
+    return [
+        SimilarityLine(
+            model,
+            " ".join(f"{x(at)},{y(share)}" for at, share in line.select("threshold", "share").iter_rows()),
+            [(f"{at:g}", rows, f"{share:.1%}") for at, rows, share in line.select("threshold", "rows", "share").rows()],
+        )
+        for (model,), line in table.group_by("similarity", maintain_order=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lamar.analysis.pairs import pairs
 from lamar.evaluation.metrics import METRICS
 from lamar.report.results import Result
 
@@ -32,21 +33,9 @@ def best(results: list[Result]) -> dict[str, float]:
 
 def differences(results: list[Result]) -> list[Difference]:
     """Every run with true signals against each of its bases, in the order of the results."""
-    return [
-        Difference(new, base, {name: _change(new, base, name) for name in METRICS})
-        for new in results
-        if new.signature["signals"] and new.signature["control"] == "none"
-        for base in results
-        if _is_base(base, new)
-    ]
-
-
-def _is_base(base: Result, new: Result) -> bool:
-    """The same model and settings, with no signals, or with the same ones under a control."""
-    if any(base.signature[key] != new.signature[key] for key in ("model", "settings")):
-        return False
-    controlled = base.signature["control"] != "none"
-    return not base.signature["signals"] or (controlled and base.signature["signals"] == new.signature["signals"])
+    by_run = {result.run: result for result in results}
+    compared = [(by_run[new], by_run[base]) for new, base in pairs({run: r.signature for run, r in by_run.items()})]
+    return [Difference(new, base, {name: _change(new, base, name) for name in METRICS}) for new, base in compared]
 
 
 def _change(new: Result, base: Result, name: str) -> Change:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lamar.analysis.runs import COMPARED
 from lamar.evaluation.metrics import METRICS
 from lamar.params import Params
+from lamar.report.browser import as_script, browser_data, largest_moves
 from lamar.report.catalogue import SignalSet, read_signal_sets, read_statistics
-from lamar.report.charts import Bars, Panel, bars, curves
+from lamar.report.charts import Bars, GroupChart, Panel, bars, curves, group_charts
 from lamar.report.comparison import Difference, best, differences
+from lamar.report.evidence import Evidence, letters, marks, read_evidence
+from lamar.report.provenance import revisions
 from lamar.report.results import Result, load_results
+from lamar.report.tables import LABELS, percent
 
-LABELS = {
-    "ndcg@10": "NDCG@10",
-    "recall@10": "Recall@10",
-    "ndcg@50": "NDCG@50",
-    "recall@50": "Recall@50",
-    "mrr": "MRR",
-    "auc": "AUC",
-}
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """Everything the page says about one dataset."""
+    """Everything the page says about one dataset. browser: see `browser_data`; revisions: of its metrics files."""
 
     name: str
     results: list[Result]
@@ -35,45 +35,65 @@ class Chapter:
     curves: list[Panel]
     statistics: dict[str, Any]
     signals: list[SignalSet]
+    evidence: Evidence
+    groups: list[GroupChart]
+    browser: dict[str, Any] | None
+    revisions: dict[str, str]
+
+    @property
+    def features_of(self) -> dict[str, str]:
+        """Run -> the name of what it reads: what it is coloured by."""
+        return {result.run: result.features for result in self.results}
 
 
 def chapters(root: Path, chosen: Params) -> list[Chapter]:
     """One for each dataset that has results, in the order of params.yaml. Raises LamarError when there is none."""
     by_dataset = load_results(root / "metrics", list(chosen.runs))
     known = [name for name in chosen.datasets if name in by_dataset]
-    return [
-        Chapter(
-            name,
-            results := by_dataset[name],
-            best(results),
-            differences(results),
-            bars(results),
-            curves(root / "metrics" / name / "curves", results),
-            read_statistics(root, name),
-            read_signal_sets(root, name, chosen.report),
-        )
-        for name in known + sorted(by_dataset.keys() - set(known))
-    ]
+    made_by = revisions(root, "metrics")
+    ordered = known + sorted(by_dataset.keys() - set(known))
+    return [_chapter(root, name, by_dataset[name], chosen, made_by) for name in ordered]
+
+
+def _chapter(root: Path, name: str, results: list[Result], chosen: Params, made_by: dict[str, str]) -> Chapter:
+    evidence = read_evidence(root, name)
+    return Chapter(
+        name,
+        results,
+        best(results),
+        differences(results),
+        bars(results),
+        curves(root / "metrics" / name / "curves", results),
+        read_statistics(root, name),
+        read_signal_sets(root, name, chosen.report),
+        evidence,
+        [] if evidence.buckets is None else group_charts(evidence.buckets),
+        browser_data(root, name, results),
+        made_by,
+    )
 
 
 def render(contents: list[Chapter]) -> str:
-    """The page as HTML. Item texts and signals are anybody's, so everything is escaped."""
+    """The page as HTML. Item texts and signals are anybody's, so everything is escaped.
+
+    The page's own script is allowed by its hash; no other script can run.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["change"] = _change
-    return environment.get_template("page.html").render(chapters=contents, metrics=METRICS, labels=LABELS)
+    environment.filters |= {"change": _change, "json": as_script, "percent": percent}
+    environment.globals |= {"marks": marks, "letters": letters, "largest_moves": largest_moves, "compared": COMPARED}
+    script = (HERE / "script.js").read_text(encoding="utf-8")
+    allowed = b64encode(sha256(script.encode()).digest()).decode()
+    page = environment.get_template("page.html")
+    return page.render(chapters=contents, metrics=METRICS, labels=LABELS, script=script, allowed=allowed)
 
 
 def _change(relative: float | None) -> str:
-    """0.0312 as +3.1%, with a true minus sign; a dash when there is no ratio."""
-    return "–" if relative is None else f"{relative:+.1%}".replace("-", "−")
+    """0.0312 as +3.1%; a dash when there is no ratio."""
+    return "–" if relative is None else percent(relative)
 
 
 def summary(contents: list[Chapter]) -> dict[str, Any]:
@@ -82,6 +102,7 @@ def summary(contents: list[Chapter]) -> dict[str, Any]:
         chapter.name: {
             "runs": {result.run: _run(result) for result in chapter.results},
             "differences": [_difference(difference) for difference in chapter.differences],
+            "significance": chapter.evidence.significance,
         }
         for chapter in contents
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 
@@ -20,16 +19,6 @@ def read_signals(path: str) -> Signals:
     """Signals that were kept, from the table that the signals stage wrote."""
     table = pl.read_parquet(path)
     return Signals(table["name"][0], dict(table.filter("kept").select("item_id", "signal").iter_rows()))
-
-
-def shuffled(signals: Signals, seed: int) -> Signals:
-    """The placebo: every item with a signal gets the signal of another such item.
-
-    A rotation of a random order, so that no item keeps its own signal as long as there are two.
-    """
-    order = np.random.default_rng(seed).permutation(sorted(signals.texts)).tolist()
-    others = order[1:] + order[:1]
-    return Signals(signals.name, {item: signals.texts[other] for item, other in zip(order, others, strict=True)})
 
 
 def enriched(items: pl.DataFrame, attributes: list[str], signals: list[Signals]) -> pl.DataFrame:

@@ -33,6 +33,11 @@ STAGES = {
     "evaluate@ml-100k-recformer-original": "python stages/evaluate.py ml-100k recformer-original",
     "evaluate@ml-100k-recformer-lamar": "python stages/evaluate.py ml-100k recformer-lamar",
     "evaluate@ml-100k-recformer-placebo": "python stages/evaluate.py ml-100k recformer-placebo",
+    "significance@ml-100k": "python stages/significance.py ml-100k",
+    "embeddings@ml-100k-qwen-coder-minilm": "python stages/embeddings.py ml-100k qwen-coder minilm",
+    "buckets@ml-100k": "python stages/buckets.py ml-100k",
+    "diversity@ml-100k-qwen-coder": "python stages/diversity.py ml-100k qwen-coder",
+    "ratings@ml-100k-qwen-coder": "python stages/ratings.py ml-100k qwen-coder",
     "report": "python stages/report.py",
 }
 # fmt: on

@@ -33,7 +33,7 @@ from lamar.signals.prompt import load_prompt
 REPOSITORY = Path(__file__).parents[2]
 ANSWERS = REPOSITORY / "data/journals/ml-100k/qwen-coder.jsonl"
 RUNS = ["popularity", "sasrec", "recformer-lamar", "recformer-placebo"]
-MADE = [f"data/{name}" for name in ("raw", "prepared", "proposals", "responses", "signals", "sequences")]
+MADE = [f"data/{name}" for name in ("raw", "prepared", "proposals", "responses", "signals", "embeddings", "sequences")]
 MADE += ["models", "ranks", "metrics", "report", "dvc.lock", ".dvc/cache"]
 FILMS = """
 Contact (1997)|Drama, Sci-Fi
@@ -154,7 +154,9 @@ def copy_sources(root: Path) -> None:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        wanted = name.startswith((".dvc", ".gitignore", "dvc.yaml", "params.yaml", "lamar/", "stages/", "data/own/"))
+        wanted = name.startswith(
+            (".dvc", ".gitignore", "dvc.yaml", "params.yaml", "lamar/", "stages/", "data/own/", "data/ratings/")
+        )
         if wanted and (REPOSITORY / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, root / name)
@@ -163,7 +165,9 @@ def copy_sources(root: Path) -> None:
 def edit_params(root: Path, weights: str) -> None:
     """The tiny catalogue and backbone, and small models; anchors and merges stay what they are."""
     with modify_yaml(str(root / "params.yaml")) as params:
-        params["matrix"] |= {"datasets": ["tiny"], "generators": ["qwen-coder"], "backbones": ["tiny"], "runs": RUNS}
+        params["matrix"] |= {"datasets": ["tiny"], "generators": ["qwen-coder"], "runs": RUNS}
+        params["matrix"] |= {"backbones": ["tiny"], "similarity": ["tiny"]}
+        params["buckets"] |= {"similarity": "tiny", "min_users": 5}
         params["datasets"]["tiny"] = TINY
         files = ["config.json", "model.safetensors", "tokenizer.json"]
         params["backbones"]["tiny"] = {"sources": [{"mirror": "backbone", "files": files}], "sha256": weights}
@@ -268,9 +272,21 @@ def test_dvc_shows_metrics_plots_and_the_graph(copy):
     assert {path: shown[path]["data"] for path in written} == written
     assert "metrics/tiny/full/sasrec.json" in copy.run("dvc", "metrics", "show", "--md")
     page = copy.run("dvc", "plots", "show", "--out", "plots").strip().removeprefix("file://")
-    assert "metrics/tiny/curves/sasrec.csv" in Path(page).read_text()
+    shown = Path(page).read_text()
+    assert all(f"metrics/tiny/{name}.csv" in shown for name in ("curves/sasrec", "buckets", "qwen-coder/similarity"))
     shutil.rmtree(copy.root / "plots")
     assert "train@tiny-recformer-lamar" in copy.run("dvc", "dag")
+
+
+def test_the_evidence_is_there(copy):
+    (pair,) = copy.read("metrics/tiny/significance.json")["pairs"]
+    assert (pair["run"], pair["against"], pair["chance"]) == ("recformer-lamar", "recformer-placebo", "users")
+    own = copy.read("metrics/tiny/significance.json")["runs"]["sasrec"]["ndcg@10"]["value"]
+    assert own == pytest.approx(copy.read("metrics/tiny/full/sasrec.json")["ndcg@10"], abs=2e-6)
+    groups = pl.read_csv(copy.root / "metrics/tiny/buckets.csv")["by"].unique().sort().to_list()
+    assert groups == ["genre", "history", "novelty qwen-coder", "popularity"]
+    assert copy.read("metrics/tiny/qwen-coder/diversity.json")["vocabulary"] > 50
+    assert copy.read("metrics/tiny/qwen-coder/ratings.json") == {"items": 15, "raters": 0, "judges": []}
 
 
 def test_the_report_shows_every_run(copy):

@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,9 +14,12 @@ import pytest
 from lamar import params
 from lamar.errors import LamarError
 from lamar.evaluation.metrics import METRICS
+from lamar.evaluation.ranks import SCHEMA, write
+from lamar.report.browser import largest_moves
 from lamar.report.charts import bars
 from lamar.report.comparison import differences
 from lamar.report.page import chapters, render, summary
+from lamar.report.provenance import revisions
 from lamar.report.results import Result
 
 HOSTILE = '<script>alert("x")</script>'
@@ -48,6 +54,12 @@ RESULTS = [
 ]
 
 
+def write_ranks(root: Path, run: str, greater: list[int]) -> None:
+    """Ranks of users 7 and 8, whose targets are items 0 and 1."""
+    columns = {"user": [7, 8], "item": [0, 1], "seed": 0, "greater": greater, "equal": 0, "candidates": 200}
+    write(root / f"ranks/tiny/full/{run}.parquet", pl.DataFrame(columns).cast(SCHEMA))
+
+
 @pytest.fixture
 def root(tmp_path) -> Path:
     full = tmp_path / "metrics/tiny/full"
@@ -69,7 +81,20 @@ def root(tmp_path) -> Path:
     items = {"item": [0, 1], "item_id": ["a", "b"], "title": [HOSTILE, "Dropped"]}
     pl.DataFrame(items).write_parquet(tmp_path / "data/prepared/tiny/items.parquet")
     signals = {"item_id": ["a", "b"], "name": "Use", "signal": ["<b>bold</b>", "no"], "kept": [True, False]}
+    signals |= {"reason": ["", "too short"]}
     pl.DataFrame(signals).write_parquet(tmp_path / "data/signals/tiny/writer.parquet")
+    write_ranks(tmp_path, "recformer-original", [9, 99])
+    write_ranks(tmp_path, "recformer-lamar", [0, 79])
+    responses = tmp_path / "data/responses/tiny/writer.jsonl"
+    responses.parent.mkdir(parents=True)
+    responses.write_text('{"item_id": "a", "input_tokens": 1200, "output_tokens": 20}\n' * 2)
+    (tmp_path / "metrics/tiny/writer/similarity.csv").write_text(
+        "similarity,threshold,rows,share\nsmall,0.6,3,0.75\nsmall,0.9,0,0.0\n"
+    )
+    words = {"signals": 2, "sample": 2, "vocabulary": 9, "words": 12, "compression": 1.5}
+    words |= {f"distinct_{n}": 0.5 for n in (1, 2, 3)}
+    words |= {"openings": [{"text": "used in <i>", "signals": 2, "share": 1.0}], "skeletons": []}
+    (tmp_path / "metrics/tiny/writer/diversity.json").write_text(json.dumps(words))
     return tmp_path
 
 
@@ -81,7 +106,7 @@ def chosen() -> params.Params:
 class Elements(HTMLParser):
     """Every element of a page, and whether all that were opened are closed."""
 
-    VOID = {"meta", "line", "br", "link", "img"}
+    VOID = {"meta", "line", "br", "link", "img", "input"}
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -104,8 +129,49 @@ def test_item_text_is_escaped(root, chosen):
     page = render(chapters(root, chosen))
     assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;" in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
-    assert "Dropped" not in page
-    assert not {"script", "b"} & {tag for tag, _ in Elements(page).found}
+    assert "used in &lt;i&gt;" in page
+    assert not {"b", "i"} & {tag for tag, attrs in Elements(page).found if "class" not in attrs}
+    assert page.count("<script") == 2  # the page's own and the data of the browser, in which nothing can end it
+
+
+def test_no_script_runs_but_the_pages_own(root, chosen):
+    page = render(chapters(root, chosen))
+    (allowed,) = re.findall(r"script-src 'sha256-([^']+)'", page)
+    own = page.rsplit("<script>", 1)[1].split("</script>", 1)[0]
+    assert b64encode(sha256(own.encode()).digest()).decode() == allowed
+
+
+def test_the_browser_knows_every_item(root, chosen):
+    (chapter,) = chapters(root, chosen)
+    assert chapter.browser == {
+        "columns": ["title"],
+        "generators": ["writer"],
+        "compared": ("recformer-lamar", "recformer-original"),
+        "items": [
+            ["a", [HOSTILE], [["<b>bold</b>", ""]], [[7, 10.0, 1.0]]],
+            ["b", ["Dropped"], [["no", "too short"]], [[8, 100.0, 80.0]]],
+        ],
+    }
+    assert largest_moves(chapter.browser, 1) == [(HOSTILE, 7, 10.0, 1.0)]
+
+
+def test_revisions_are_those_of_git(root, chosen):
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    git("add", "metrics")
+    git("commit", "-m", "results")
+    revision = git("log", "-1", "--format=%h").strip()
+    assert revisions(root, "metrics")["metrics/tiny/full/popularity.json"] == revision
+    (root / "metrics/tiny/full/popularity.json").write_text("{}")
+    assert revisions(root, "metrics")["metrics/tiny/full/popularity.json"] == "not committed"
+    assert revisions(root, "metrics")["metrics/tiny/statistics.json"] == revision
+
+
+def test_outside_of_git_there_are_no_revisions(tmp_path):
+    assert revisions(tmp_path, "metrics") == {}
 
 
 def test_the_page_is_whole_and_asks_nobody(root, chosen):
@@ -121,8 +187,10 @@ def test_the_page_is_whole_and_asks_nobody(root, chosen):
 def test_the_page_shows_results_differences_curves_and_statistics(root, chosen):
     text = " ".join(re.sub(r"<[^>]+>", " ", render(chapters(root, chosen))).replace("&nbsp;", " ").split())
     assert "recformer lamar 0.0505 ± 0.0020" in text
-    assert "recformer-lamar against recformer-original : NDCG@10 +1.0% , within one standard deviation" in text
-    assert "recformer-lamar against recformer-placebo : NDCG@10 +25.0% , more than one standard deviation" in text
+    assert "recformer-lamar against recformer-original : NDCG@10 +1.0% ; no significance test was made" in text
+    assert "2 answers, 2,400 input tokens, 40 output tokens" in text
+    assert "small 0.6 3 75.0%" in text
+    assert "Not yet rated." in text
     assert "popularity 0.0200" in text
     assert "recformer: validation NDCG@10" in text
     assert "12,345" in text
@@ -134,6 +202,37 @@ def test_without_the_data_the_numbers_stay(root, chosen):
     page = render(chapters(root, chosen))
     assert "not in this checkout" in page
     assert "kept share" in page
+
+
+def test_the_page_shows_intervals_verdicts_and_groups(root, chosen):
+    (root / "metrics/tiny/significance.json").write_text(json.dumps(significance()))
+    (root / "metrics/tiny/buckets.csv").write_text(
+        "by,bucket,users,run,against,metric,value,low,high\n"
+        'popularity,> 20,1234,recformer-lamar,"",ndcg@10,0.05,0.04,0.06\n'
+        "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
+    )
+    text = " ".join(re.sub(r"<[^>]+>", " ", render(chapters(root, chosen))).replace("&nbsp;", " ").split())
+    assert "between +5.0% and +20.0%. Significant (p = 0.0060, corrected)." in text
+    assert "0.0505 ± 0.0020 b 0.0400 to 0.0600" in text
+    assert "1,234 users" in text
+    assert "recformer-lamar against recformer-placebo: +0.0100" in text
+    assert "+5.0% to +20.0%" in text
+
+
+def significance() -> dict:
+    """What the stage writes: lamar is significantly better than the placebo."""
+    ends = {"value": 0.1, "low": 0.05, "high": 0.2}
+    metric = {"difference": ends, "relative": ends, "relative_users": ends, "p": 0.001, "p_holm": 0.006}
+    metrics = {name: metric | {"significant": True} for name in ("ndcg@10", "recall@10", "mrr")}
+    pair = {"run": "recformer-lamar", "against": "recformer-original", "seeds": [3, 3], "chance": "users x seeds"}
+    no = {name: metric | {"significant": False} for name in metrics}
+    return {
+        "users": 100,
+        "resamples": 1000,
+        "level": 0.95,
+        "runs": {"recformer-lamar": {"ndcg@10": {"value": 0.0505, "low": 0.04, "high": 0.06}}},
+        "pairs": [pair | no, pair | {"against": "recformer-placebo"} | metrics],
+    }
 
 
 def test_summary(root, chosen):

@@ -1,11 +1,8 @@
 """What a model reads of an item under its features."""
 
-from collections import Counter
-
 import polars as pl
-import pytest
 
-from lamar.text.items import Signals, enriched, read_signals, shuffled
+from lamar.text.items import Signals, enriched, read_signals
 
 ITEMS = pl.DataFrame(
     {"item": [0, 1, 2], "item_id": ["x", "y", "z"], "title": ["Saw", "Drill", "Glue"], "brand": ["B", "", "C"]}
@@ -45,28 +42,5 @@ def test_only_kept_signals_are_read(tmp_path):
     assert read_signals(str(tmp_path / "signals.parquet")) == Signals("Mood", {"x": "calm"})
 
 
-def many(count: int) -> Signals:
-    return Signals("Mood", {f"item {number}": f"text {number}" for number in range(count)})
-
-
-@pytest.mark.parametrize("count", [2, 3, 50])
-@pytest.mark.parametrize("seed", range(5))
-def test_shuffled_gives_every_item_the_signal_of_another(count, seed):
-    signals = many(count)
-    placebo = shuffled(signals, seed)
-    assert placebo.name == signals.name
-    assert placebo.texts.keys() == signals.texts.keys()
-    assert Counter(placebo.texts.values()) == Counter(signals.texts.values())
-    assert all(placebo.texts[item] != text for item, text in signals.texts.items())
-
-
-def test_shuffled_hangs_on_its_seed_alone():
-    signals = many(50)
-    reordered = Signals("Mood", dict(reversed(signals.texts.items())))
-    assert shuffled(signals, 3) == shuffled(reordered, 3)
-    assert shuffled(signals, 3) != shuffled(signals, 4)
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_there_is_nothing_to_shuffle(count):
-    assert shuffled(many(count), 0) == many(count)
+def test_without_its_attributes_an_item_is_its_signal():
+    assert enriched(ITEMS, [], [USE]).columns == ["item", "Primary Use Case"]

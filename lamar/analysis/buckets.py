@@ -1,0 +1,93 @@
+"""Where signals help: every run and every pair on groups of users, with intervals.
+
+The paper claims a help for items with few interactions (sections 1 and 2) and does not measure it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from lamar.analysis.embeddings import novelty
+from lamar.analysis.groups import TOPICS, Group, quantiles, ranges, topics, training_counts
+from lamar.analysis.runs import COMPARED, RunValues
+from lamar.analysis.significance import compared_runs, pair_intervals, resampled_means, run_intervals
+from lamar.params import Buckets, Significance
+
+SCHEMA = {
+    "by": pl.String,
+    "bucket": pl.String,
+    "users": pl.Int64,
+    "run": pl.String,
+    "against": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
+
+
+def bucket_groups(prepared: Path, embeddings: Path, run: RunValues, chosen: Buckets) -> list[Group]:
+    """The groups of the users that `run` ranks: by the target's popularity and topic, history, and signal novelty.
+
+    embeddings: data/embeddings/<dataset>, with one folder for each generator.
+    """
+    items, interactions, split = (
+        pl.read_parquet(prepared / f"{name}.parquet") for name in ("items", "interactions", "split")
+    )
+    seen = training_counts(interactions, split, items.height)
+    length = split.sort("user")["train"].to_numpy()[run.users] + 1  # a test history ends with the validation item
+    groups = [
+        *ranges("popularity", seen[run.items], chosen.popularity),
+        *ranges("history", length, chosen.history),
+    ]
+    for attribute in (name for name in TOPICS if name in items.columns):
+        of_items = TOPICS[attribute](items[attribute].to_list())
+        groups += topics(attribute, [of_items[item] for item in run.items], chosen.topics)
+    for path in sorted(embeddings.glob(f"*/{chosen.similarity}.parquet")):
+        groups += quantiles(f"novelty {path.parent.name}", _novelty(path, items)[run.items], chosen.novelty)
+    return groups
+
+
+def _novelty(path: Path, items: pl.DataFrame) -> np.ndarray:
+    """Novelty of each item's signal, (items,); NaN where there is none."""
+    vectors = pl.read_parquet(path)
+    known = pl.DataFrame({"item_id": vectors["item_id"], "novelty": novelty(vectors)})
+    joined = items.select("item_id").join(known, on="item_id", how="left", maintain_order="left")
+    return joined["novelty"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def bucket_table(
+    runs: Sequence[RunValues], groups: Sequence[Group], chosen: Buckets, chance: Significance
+) -> pl.DataFrame:
+    """Columns of SCHEMA: value and interval of each metric on each group of at least `min_users` users.
+
+    `against` is empty for a run's own value; for a pair it names the base, and the value is the difference. Users
+    are resampled within their group. Many groups are looked at and nothing is corrected for that: an interval that
+    excludes zero is a hint where to look, and no proof.
+    """
+    rows = []
+    for group in groups:
+        users = int(group.members.sum())
+        if users >= chosen.min_users:
+            rows += [(group.by, group.name, users, *row) for row in _rows(_within(runs, group), chance)]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _within(runs: Sequence[RunValues], group: Group) -> list[RunValues]:
+    inside = group.members
+    return [replace(run, users=run.users[inside], items=run.items[inside], values=run.values[inside]) for run in runs]
+
+
+def _rows(runs: Sequence[RunValues], chance: Significance) -> list[tuple[str, str, str, float, float, float]]:
+    """run, against, metric, value, low, high."""
+    means = resampled_means(runs, chance)
+    found = {(run.run, ""): run_intervals(run, means, chance) for run in runs}
+    for new, base in compared_runs(runs):
+        intervals = pair_intervals((new, base), means, chance)
+        found[new.run, base.run] = {name: intervals[name]["difference"] for name in COMPARED}
+    return [(*names, metric, *ends.values()) for names, metrics in found.items() for metric, ends in metrics.items()]

@@ -1,0 +1,27 @@
+"""Which results are worth comparing: a run with signals against the same model without them, or under a control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Signature = Mapping[str, Any]  # what `evaluate` writes beside the metrics of a run
+
+
+def pairs(signatures: Mapping[str, Signature]) -> list[tuple[str, str]]:
+    """(run, base) of every run with true signals and each of its bases, in the order of `signatures` (by run)."""
+    return [
+        (run, base)
+        for run, made in signatures.items()
+        if made["signals"] and made["control"] == "none"
+        for base, other in signatures.items()
+        if is_base(other, made)
+    ]
+
+
+def is_base(base: Signature, new: Signature) -> bool:
+    """The same model and settings, with no signals, or with the same ones under a control."""
+    if any(base[key] != new[key] for key in ("model", "settings")):
+        return False
+    controlled = base["control"] != "none"
+    return not base["signals"] or (controlled and base["signals"] == new["signals"])

@@ -1,0 +1,120 @@
+"""What people think of signals: relevancy and usefulness of a few random ones, each 0, 0.5 or 1 (paper, Table 2)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lamar.errors import LamarError
+
+QUESTIONS = {
+    "relevancy": "Does the signal fit the item, in fact and in context?",
+    "usefulness": "Does it add something that the fields above do not say?",
+}
+ANSWERS = ("0", "0.5", "1")
+JUDGE = "judge-"  # files of an LLM's answers begin so: reported beside the people's, never among them
+DIGITS = 4
+
+
+def draw_sheet(
+    signals: pl.DataFrame, items: pl.DataFrame, attributes: Sequence[str], count: int, seed: int
+) -> pl.DataFrame:
+    """`count` random kept signals: item_id, the attributes, signal. The same for the same seed and signals."""
+    kept = signals.filter("kept").select("item_id", "signal").sort("item_id")
+    drawn = kept.sample(min(count, kept.height), seed=seed, shuffle=True)
+    joined = drawn.join(items.select("item_id", *attributes), on="item_id", how="left", maintain_order="left")
+    return joined.select("item_id", *attributes, "signal")
+
+
+@dataclass(frozen=True)
+class Rater:
+    """One rater's answers by question, in the order of the sheet."""
+
+    name: str
+    answers: dict[str, list[float]]
+
+
+def read_raters(folder: Path, sheet: pl.DataFrame) -> list[Rater]:
+    """Every filled sheet in `folder` (<rater>.csv), by name. Raises LamarError naming file, line and column."""
+    return [_rater(path, sheet) for path in sorted(folder.glob("*.csv"))]
+
+
+def _rater(path: Path, sheet: pl.DataFrame) -> Rater:
+    wanted = dict(sheet.select("item_id", "signal").iter_rows())
+    found = {}
+    for line, row in _rows(path):
+        item = row["item_id"]
+        if wanted.get(item) != row["signal"]:
+            raise LamarError(f"{path}:{line}: item {item!r} and its signal are not on the current sheet; rate that one")
+        if item in found:
+            raise LamarError(f"{path}:{line}: item {item!r} is rated twice; keep one line")
+        found[item] = {question: _answer(path, line, question, row[question]) for question in QUESTIONS}
+    missing = [item for item in wanted if item not in found]
+    if missing:
+        raise LamarError(f"{path}: item {missing[0]!r} is not rated; rate all {len(wanted)} items and export again")
+    return Rater(path.stem, {question: [found[item][question] for item in wanted] for question in QUESTIONS})
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line number, row) of a CSV with a header."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LamarError(f"{path}: not a CSV in UTF-8 ({error}); export the sheet again") from None
+    needed = ["item_id", "signal", *QUESTIONS]
+    absent = [name for name in needed if name not in (reader.fieldnames or [])]
+    if absent:
+        raise LamarError(f"{path}: no column {absent[0]!r}; export the sheet again")
+    return rows
+
+
+def _answer(path: Path, line: int, question: str, text: str | None) -> float:
+    if text not in ANSWERS:
+        raise LamarError(f"{path}:{line}: {question} is {text!r}; it must be {', '.join(ANSWERS)}")
+    return float(text)
+
+
+def summarise(raters: Sequence[Rater], items: int) -> dict[str, Any]:
+    """Items, number of people, by question average, percent and alpha; `judges`: the same of every LLM judge.
+
+    average: mean over people of the sum over items (13.67 of 15 in the paper); percent: of the possible sum. A judge's
+    alpha is that of the judge and the people together.
+    """
+    people = [rater for rater in raters if not rater.name.startswith(JUDGE)]
+    judges = [rater for rater in raters if rater.name.startswith(JUDGE)]
+    found: dict[str, Any] = {"items": items, "raters": len(people)}
+    if people:
+        found |= {question: _question(people, people, question) for question in QUESTIONS}
+    found["judges"] = [
+        {"name": judge.name.removeprefix(JUDGE)}
+        | {question: _question([judge], [judge, *people], question) for question in QUESTIONS}
+        for judge in judges
+    ]
+    return found
+
+
+def _question(rated: Sequence[Rater], agreeing: Sequence[Rater], question: str) -> dict[str, float | None]:
+    sums = np.array([rater.answers[question] for rater in rated])
+    return {
+        "average": round(float(sums.sum(axis=1).mean()), DIGITS),
+        "percent": round(100 * float(sums.mean()), DIGITS),
+        "alpha": alpha([rater.answers[question] for rater in agreeing]),
+    }
+
+
+def alpha(answers: Sequence[Sequence[float]]) -> float | None:
+    """Krippendorff's alpha of ordinal answers (raters, items); None with one rater or when all answers are the same."""
+    import krippendorff
+
+    data = np.array(answers)
+    if len(data) < 2 or len(np.unique(data)) < 2:
+        return None
+    return round(float(krippendorff.alpha(reliability_data=data, level_of_measurement="ordinal")), DIGITS)

@@ -1,0 +1,147 @@
+"""Is a difference more than chance? Intervals of every run and every pair, and p-values corrected for their number.
+
+Two kinds of chance: other users could have been in the data, and other seeds could have trained the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lamar.analysis.pairs import pairs
+from lamar.analysis.resampling import bootstrap_means, bootstrap_seeds, holm, interval, randomisation
+from lamar.analysis.runs import COMPARED, RunValues
+from lamar.params import Significance
+
+DIGITS = 6
+
+Pair = tuple[RunValues, RunValues]  # a run, and what it is compared with
+Means = dict[str, np.ndarray]  # run -> (resamples, seeds, metrics of COMPARED)
+
+
+def significance(runs: Sequence[RunValues], chosen: Significance) -> dict[str, Any]:
+    """Interval of every run, and for every pair (see `pairs`) intervals, p-values and verdict of every metric.
+
+    The p-values are of users alone: they take the models as they were trained. Holm's correction is over all metrics
+    of all pairs. A difference is significant when its corrected p-value is below 1 - level and its interval, which
+    knows of seeds where there are several, excludes zero.
+    """
+    means = resampled_means(runs, chosen)
+    compared = compared_runs(runs)
+    tests = _tests(compared, chosen)
+    return {
+        "users": len(runs[0].users),
+        "resamples": chosen.resamples,
+        "level": chosen.level,
+        "runs": {run.run: run_intervals(run, means, chosen) for run in runs},
+        "pairs": [
+            _pair(pair, pair_intervals(pair, means, chosen), tests[place], chosen)
+            for place, pair in enumerate(compared)
+        ],
+    }
+
+
+def compared_runs(runs: Sequence[RunValues]) -> list[Pair]:
+    """The pairs worth comparing (see `pairs`)."""
+    by_run = {run.run: run for run in runs}
+    return [(by_run[new], by_run[base]) for new, base in pairs({run.run: run.signature for run in runs})]
+
+
+def resampled_means(runs: Sequence[RunValues], chosen: Significance) -> Means:
+    """Means over resampled users; the same users for all runs, so that differences are paired by user."""
+    values = np.concatenate([run.values.reshape(len(run.users), -1) for run in runs], axis=1)
+    resampled = bootstrap_means(values, chosen.resamples, chosen.seed)
+    ends = np.cumsum([run.seeds * len(COMPARED) for run in runs])[:-1]
+    return {
+        run.run: part.reshape(chosen.resamples, run.seeds, len(COMPARED))
+        for run, part in zip(runs, np.split(resampled, ends, axis=1), strict=True)
+    }
+
+
+def run_intervals(run: RunValues, means: Means, chosen: Significance) -> dict[str, dict[str, float]]:
+    """Value, low and high of every metric of a run, over users and, where there are several, seeds."""
+    drawn = _over_seeds(means[run.run], chosen, stream=1)
+    observed = run.values.mean(axis=(0, 1))
+    return {name: _ends(observed[place], drawn[:, place], chosen) for place, name in enumerate(COMPARED)}
+
+
+def chance(pair: Pair) -> str:
+    """What the intervals of a pair know of: `users x seeds`, or `users` when one of the two has a single seed."""
+    return "users x seeds" if min(run.seeds for run in pair) > 1 else "users"
+
+
+def pair_intervals(pair: Pair, means: Means, chosen: Significance) -> dict[str, dict[str, Any]]:
+    """Of every metric: difference and relative improvement (each value, low, high), over the pair's `chance`.
+
+    Where both runs have several seeds these are drawn anew, of each run for itself: a seed gives two models with
+    different features nothing in common but a random state. They are taken as a random sample of all seeds; with so
+    few, the interval is an approximation. Drawing users and seeds is conservative about chance that is neither the
+    user's nor the seed's alone (Owen 2007). `relative_users` is the interval over users alone. Ratios are None where
+    the base is 0 in some resample.
+    """
+    by_users = [means[run.run].mean(axis=1) for run in pair]
+    both = chance(pair) == "users x seeds"
+    drawn = [_over_seeds(means[run.run], chosen, stream) for stream, run in enumerate(pair, 1)] if both else by_users
+    found = {}
+    for place, name in enumerate(COMPARED):
+        here, there = (run.values[..., place].mean() for run in pair)
+        new, base = (means_[:, place] for means_ in drawn)
+        new_users, base_users = (means_[:, place] for means_ in by_users)
+        possible = min(base.min(), base_users.min()) > 0
+        found[name] = {
+            "difference": _ends(here - there, new - base, chosen),
+            "relative": _ends(here / there - 1, new / base - 1, chosen) if possible else None,
+            "relative_users": _ends(here / there - 1, new_users / base_users - 1, chosen) if possible else None,
+        }
+    return found
+
+
+def _tests(compared: Sequence[Pair], chosen: Significance) -> list[dict[str, dict[str, float]]]:
+    """p and p_holm of every metric of every pair."""
+    if not compared:
+        return []
+    differences = [new.values.mean(axis=1) - base.values.mean(axis=1) for new, base in compared]
+    p_values = randomisation(np.concatenate(differences, axis=1), chosen.resamples, chosen.seed)
+    tables = [table.reshape(len(compared), len(COMPARED)) for table in (p_values, holm(p_values))]
+    return [
+        {name: {"p": _round(p), "p_holm": _round(adjusted)} for name, p, adjusted in zip(COMPARED, *rows, strict=True)}
+        for rows in zip(*tables, strict=True)
+    ]
+
+
+def _pair(
+    pair: Pair, intervals: dict[str, dict[str, Any]], tests: dict[str, dict[str, float]], chosen: Significance
+) -> dict[str, Any]:
+    new, base = pair
+    metrics = {name: intervals[name] | tests[name] for name in COMPARED}
+    for found in metrics.values():
+        found["significant"] = found["p_holm"] < 1 - chosen.level and _excludes_zero(found["difference"])
+    heading = {"run": new.run, "against": base.run, "seeds": [new.seeds, base.seeds], "chance": chance(pair)}
+    return heading | metrics
+
+
+def _excludes_zero(ends: dict[str, float]) -> bool:
+    return ends["low"] > 0 or ends["high"] < 0
+
+
+def _over_seeds(means: np.ndarray, chosen: Significance, stream: int) -> np.ndarray:
+    """(resamples, metrics) from (resamples, seeds, metrics): seeds drawn anew, the same for all metrics.
+
+    `stream` (1, 2, ...) tells draws apart that must not be the same; numpy's streams of 0 and of (0, 0) are.
+    """
+    columns = [
+        bootstrap_seeds(means[:, :, place], np.random.default_rng((chosen.seed, stream)))
+        for place in range(means.shape[2])
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _ends(value: float, resampled: np.ndarray, chosen: Significance) -> dict[str, float]:
+    low, high = interval(resampled, chosen.level)
+    return {"value": _round(value), "low": _round(low), "high": _round(high)}
+
+
+def _round(value: float) -> float:
+    return round(float(value), DIGITS)

@@ -1,0 +1,77 @@
+"""The rating sheet in a real browser: rate, reload, go on, export, read back."""
+
+import shutil
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from chromium import LOW_CONTRAST, Page, chromium
+
+from lamar.analysis.ratings import read_raters
+from lamar.analysis.sheet import sheet_page
+
+pytestmark = pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
+
+HOSTILE = '</script><script>document.title = "taken"</script>'
+SHEET = pl.DataFrame(
+    {
+        "item_id": ["a", "b", "c"],
+        "title": [HOSTILE, 'Saw, 12" blade', "Glue"],
+        "signal": ["Cuts wood", 'For "hard" wood,\nand soft', "<b>Joins</b> paper"],
+    }
+)
+PLACE = "document.getElementById('place').textContent"
+PRESSED = "[...document.querySelectorAll('[aria-pressed=true]')].map(button => button.textContent)"
+
+
+def test_a_person_rates_reloads_goes_on_exports_and_the_file_is_read(tmp_path: Path) -> None:
+    written = tmp_path / "sheet.html"
+    written.write_text(sheet_page("tiny", "writer", SHEET), encoding="utf-8")
+    with chromium(tmp_path) as page:
+        page.open(written.as_uri())
+        assert page.run("document.title") == "Rate signals: tiny, writer"
+        assert page.run("document.querySelector('dd').textContent") == HOSTILE
+        for key in ("1", "5"):
+            page.press(key)
+        assert page.run(PLACE) == "Item 2 of 3"
+        page.press("0")
+        page.open("about:blank#elsewhere")
+        page.open(written.as_uri())
+        goes_on(page)
+        assert page.run(LOW_CONTRAST) == []
+        page.run("document.getElementById('export').click()")
+        filled = downloaded(tmp_path / "ann.csv")
+        assert page.errors == []
+    folder = tmp_path / "ratings"
+    folder.mkdir()
+    filled.rename(folder / "ann.csv")
+    (ann,) = read_raters(folder, SHEET)
+    assert ann.answers == {"relevancy": [1, 0, 0.5], "usefulness": [0.5, 1, 0]}
+
+
+def goes_on(page: Page) -> None:
+    """After the reload: half of item 2 is there; the rest is rated, one answer by the mouse, and one is changed."""
+    assert page.run(PLACE) == "Item 2 of 3"
+    assert page.run(PRESSED) == ["0"]
+    page.press("1")
+    page.press("5")
+    assert page.run("document.getElementById('export').disabled")
+    page.run("document.querySelectorAll('fieldset')[1].querySelectorAll('button')[2].click()")
+    page.press("ArrowLeft")
+    assert page.run(PRESSED) == ["0", "1"]
+    page.press("ArrowRight")
+    page.run("document.querySelectorAll('fieldset')[1].querySelectorAll('button')[0].click()")
+    assert page.run("document.getElementById('export').disabled")  # no name yet
+    page.run(
+        "(() => { const n = document.getElementById('name'); n.value = 'ann'; n.dispatchEvent(new Event('input')); })()"
+    )
+    assert not page.run("document.getElementById('export').disabled")
+
+
+def downloaded(path: Path) -> Path:
+    ends = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < ends, "nothing was downloaded"
+        time.sleep(0.1)
+    return path

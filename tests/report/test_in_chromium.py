@@ -1,0 +1,82 @@
+"""The page in a real browser: it sorts, it searches, it is legible, and nothing goes wrong."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import LOW_CONTRAST, Page, chromium
+from test_report import HOSTILE, root, significance  # noqa: F401 (root is a fixture)
+
+from lamar import params
+from lamar.report.page import chapters, render
+
+REPOSITORY = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
+
+
+@pytest.fixture
+def page(root: Path) -> Iterator[Page]:  # noqa: F811
+    (root / "metrics/tiny/significance.json").write_text(json.dumps(significance()))
+    (root / "metrics/tiny/buckets.csv").write_text(
+        "by,bucket,users,run,against,metric,value,low,high\n"
+        "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
+    )
+    written = root / "index.html"
+    written.write_text(render(chapters(root, params.load(REPOSITORY / "params.yaml"))), encoding="utf-8")
+    with chromium(root) as opened:
+        opened.open(written.as_uri())
+        yield opened
+
+
+CELLS = "[...document.querySelector('table.sortable tbody').rows].map(row => row.cells[{}].textContent.trim())"
+SEARCH = "const i = document.querySelector('input[type=search]'); i.value = {}; i.dispatchEvent(new Event('input'));"
+
+
+def test_the_page_works(page):
+    """One browser for all of it: it takes a second to start."""
+    sorts(page)
+    searches(page)
+    is_legible_in_light_and_dark(page)
+    fits_a_phone(page)
+    assert page.errors == []
+
+
+def sorts(page: Page) -> None:
+    heading = "document.querySelectorAll('table.sortable thead th')[1]"
+    page.run(f"{heading}.querySelector('button').click()")
+    ascending = [float(cell[:6]) for cell in page.run(CELLS.format(1))]
+    assert ascending == sorted(ascending)
+    assert page.run(f"{heading}.getAttribute('aria-sort')") == "ascending"
+    page.run(f"{heading}.querySelector('button').click()")
+    assert [float(cell[:6]) for cell in page.run(CELLS.format(1))] == ascending[::-1]
+    page.run("document.querySelectorAll('table.sortable thead th')[0].querySelector('button').click()")
+    names = page.run(CELLS.format(0))
+    assert names == sorted(names)
+    assert page.run(f"{heading}.getAttribute('aria-sort')") is None
+
+
+def searches(page: Page) -> None:
+    page.run(f"(() => {{ {SEARCH.format(json.dumps('BOLD alert'))} }})()")
+    assert page.run("document.querySelector('[role=status]').textContent") == "1 of 2 items"
+    card = page.run("document.querySelector('.card').textContent")
+    assert card.startswith(HOSTILE)  # as text
+    assert "writer: <b>bold</b>" in card
+    assert "user 7: rank 10 with recformer-original, 1 with recformer-lamar" in card
+    page.run(f"(() => {{ {SEARCH.format(json.dumps('dropped'))} }})()")
+    assert "rejected (too short): no" in page.run("document.querySelector('.card').textContent")
+    page.run(f"(() => {{ {SEARCH.format(json.dumps('nowhere'))} }})()")
+    assert page.run("document.querySelectorAll('.card').length") == 0
+
+
+def is_legible_in_light_and_dark(page: Page) -> None:
+    page.run("document.querySelectorAll('details').forEach(one => one.open = true)")
+    for scheme in ("light", "dark"):
+        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        assert page.run(LOW_CONTRAST) == [], scheme
+
+
+def fits_a_phone(page: Page) -> None:
+    page.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
+    assert page.run("document.documentElement.scrollWidth") <= 360
