@@ -66,6 +66,31 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
 
 
 @main.command()
+@click.option("--dataset", required=True, help="An entry of params.yaml, prepared.")
+@click.option("--generator", required=True, help="An entry of params.yaml.")
+@user_errors
+def estimate(dataset: str, generator: str) -> None:
+    """Say what asking GENERATOR about DATASET would take, before anything is asked: requests, tokens, USD."""
+    from lamar.llm import usage
+    from lamar.params import LocalGenerator
+    from lamar.signals.generate import known_answers
+
+    asked, writer = _questions(dataset, generator)
+    known = known_answers(dataset, generator, writer)
+    found = usage.estimate({question.key: question.messages for question in asked}, known, writer)
+    click.echo(f"{dataset} by {writer.model}: {found.questions:,} questions, {found.missing:,} still to ask")
+    click.echo(f"input tokens   {found.input_tokens:,} ({found.counted})")
+    expected = "" if found.expected is None else f", {found.expected:,} at the mean length of the answers so far"
+    click.echo(f"output tokens  {found.most:,} at most (max_tokens: {writer.max_tokens}){expected}")
+    if isinstance(writer, LocalGenerator):
+        click.echo("cost           none: the model is local")
+        return
+    for mode, usd in usage.costs(found, writer.price):
+        click.echo(f"{mode:14} {usd}")
+    click.echo(f"prices of {writer.price.as_of}; budget_usd: {writer.budget_usd or 'not set'}")
+
+
+@main.command()
 @click.argument("name", type=click.Choice(["main", "significance", "buckets"]))
 @click.option("--dataset", "datasets", multiple=True, help="Of these datasets; without it, of all that have results.")
 @click.option("--format", "form", type=click.Choice(["markdown", "latex"]), default="markdown", show_default=True)

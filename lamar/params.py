@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +31,7 @@ class Matrix(Section):
     backbones: list[str]
     similarity: list[str]
     runs: list[str]
+    rankers: list[str]
 
 
 class Source(Section):
@@ -76,12 +79,14 @@ class Columns(Section):
 class Dataset(Section):
     """Where a catalogue comes from and how it is read; the first attribute is the title.
 
+    `prompt`: a prompt that somebody wrote, or `auto`; `about`, what the items are, is what a proposal starts from.
     A user's own tables (`reader: table`) are named by `items` and `interactions`; the others come from `sources`.
     """
 
     reader: Literal["movielens", "amazon", "table"]
     attributes: Annotated[list[str], Field(min_length=1)]
     prompt: str
+    about: str = ""
     ties: Literal["file", "shuffle"]
     sample_users: Share
     sources: list[Source] = []
@@ -123,6 +128,74 @@ class LocalGenerator(Section):
     max_tokens: Positive
 
 
+class Price(Section):
+    """USD per million tokens as published on `as_of`; zeros: one's own server. No batch price: none is offered."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    batch_input: Annotated[float, Field(ge=0)] | None = None
+    batch_output: Annotated[float, Field(ge=0)] | None = None
+    as_of: date
+
+
+class RemoteGenerator(Section):
+    """An LLM behind an API. `key` names the environment variable that holds the key; the key itself stands nowhere.
+
+    `options` are sent with every request as they are (sampling, reasoning effort) and enter the key of an answer.
+    `budget_usd` bounds what this machine pays for one dataset's answers, all runs together. None of `concurrency`
+    (requests in flight), the limits per minute, price and budget change what is answered.
+    """
+
+    model: str
+    base_url: str | None = None
+    key: str | None = None
+    max_tokens: Positive
+    options: dict[str, Any] = {}
+    price: Price
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Positive
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """USD per million tokens read and written, as this generator asks."""
+        return self.price.input, self.price.output
+
+
+class OpenaiGenerator(RemoteGenerator):
+    """OpenAI, or any server that speaks its protocol (`base_url`).
+
+    `limit_name`: what the server calls the limit on an answer's tokens. `mode: batch` asks through the Batch API.
+    """
+
+    provider: Literal["openai"]
+    limit_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    mode: Literal["live", "batch"] = "live"
+
+    @model_validator(mode="after")
+    def _priced(self) -> OpenaiGenerator:
+        if self.mode == "batch" and (self.price.batch_input is None or self.price.batch_output is None):
+            raise ValueError("mode: batch needs price.batch_input and price.batch_output")
+        return self
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """USD per million tokens read and written, as this generator asks."""
+        if self.mode == "batch":
+            return self.price.batch_input, self.price.batch_output
+        return super().prices
+
+
+class GeminiGenerator(RemoteGenerator):
+    """Gemini through google-generativeai. `base_url`: another endpoint than Google's."""
+
+    provider: Literal["gemini"]
+
+
+AnyGenerator = Annotated[LocalGenerator | OpenaiGenerator | GeminiGenerator, Field(discriminator="provider")]
+
+
 class Features(Section):
     """What a model reads of an item: its attributes, the signals of `signals` (generators), under a `control`."""
 
@@ -143,6 +216,11 @@ class Run(Section):
     seeds: Seeds
     precision: Literal["float32", "bfloat16"] = "float32"
 
+    @property
+    def protocol(self) -> str:
+        """What is ranked: `full`, every item of the catalogue."""
+        return "full"
+
 
 class PopularityRun(Run):
     """Popularity has nothing to set."""
@@ -151,7 +229,10 @@ class PopularityRun(Run):
 
 
 class Training(Run):
-    """The training loop's settings. `validation_users`: how many choose the best epoch (0: all)."""
+    """The training loop's settings. `validation_users`: how many choose the best epoch (0: all).
+
+    accumulate: batches whose gradients make one step.
+    """
 
     epochs: Positive
     patience: Positive
@@ -160,6 +241,7 @@ class Training(Run):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_steps: Annotated[int, Field(ge=0)]
     validation_users: Annotated[int, Field(ge=0)]
+    accumulate: Positive = 1
 
 
 class SasrecRun(Training):
@@ -190,7 +272,44 @@ class RecformerRun(Training):
     second_epochs: Annotated[int, Field(ge=0)]
 
 
-AnyRun = Annotated[PopularityRun | SasrecRun | RecformerRun, Field(discriminator="model")]
+class Prompts(Section):
+    """How many pools are drawn for training, validation and test."""
+
+    train: Positive
+    validation: Positive
+    test: Positive
+
+
+class LoraRun(Training):
+    """An LLM that ranks pools of candidates, and its adapter (paper, section 4.2).
+
+    llm: a local generator, whose weights are used; history: items shown; attribute_words: of each attribute; answer:
+    what is learned and ranked, a candidate's title or its number; rank, alpha, dropout, targets: of the adapter;
+    row_tokens: tokens read at once when ranking.
+    """
+
+    model: Literal["lora"]
+    llm: str
+    pools_seed: int
+    prompts: Prompts
+    history: Positive
+    candidates: Annotated[int, Field(ge=2)]
+    attribute_words: Positive
+    answer: Literal["title", "label"]
+    rank: Positive
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: Annotated[list[str], Field(min_length=1)]
+    gradient_checkpointing: bool
+    row_tokens: Positive
+
+    @property
+    def protocol(self) -> str:
+        """What is ranked: `sampled`, the target among random other items (as many as its ranks table says)."""
+        return "sampled"
+
+
+AnyRun = Annotated[PopularityRun | SasrecRun | RecformerRun | LoraRun, Field(discriminator="model")]
 
 
 class Prepare(Section):
@@ -202,17 +321,41 @@ class Prepare(Section):
     confirm_share: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Propose(Section):
+    """Finding a signal. `strategies`: the generators that propose one even where the dataset's prompt is pinned."""
+
+    strategies: dict[str, Literal["auto-cot", "prompt-variant", "signal-variant"]]
+    seed: int
+    items: Positive
+    examples: Positive
+    max_tokens: Positive
+
+
 class Generate(Section):
-    """Asking an LLM."""
+    """Asking an LLM: `batch` questions at once of a local one; the rest is about remote ones. Times in seconds."""
 
     batch: Positive
+    timeout: Annotated[float, Field(gt=0)]
+    attempts: Positive
+    backoff: Annotated[float, Field(gt=0)]
+    longest_wait: Annotated[float, Field(gt=0)]
+    failures: Positive
+    poll: Annotated[float, Field(gt=0)]
+    batch_requests: Positive
 
 
 class SignalRules(Section):
-    """When an answer is kept as a signal."""
+    """When an answer is kept as a signal; `encoder` is the backbone that compares it with its item."""
 
     min_words: Positive
     max_words: Positive
+    language_confidence: Share
+    echo_words: Positive
+    encoder: str
+    contradiction: Share
+    copy_similarity: Share
+    max_shared: Positive
+    alike: Share
 
 
 class Sequences(Section):
@@ -285,11 +428,12 @@ class Params(Section):
     matrix: Matrix
     datasets: dict[str, Dataset]
     backbones: dict[str, Backbone]
-    generators: dict[str, LocalGenerator]
+    generators: dict[str, AnyGenerator]
     features: dict[str, Features]
     presets: dict[str, Any]
     runs: dict[str, AnyRun]
     prepare: Prepare
+    propose: Propose
     generate: Generate
     signals: SignalRules
     sequences: Sequences
@@ -300,6 +444,29 @@ class Params(Section):
     ratings: Ratings
     report: Report
     tracking: Tracking
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Params:
+        for key, names, table in self._references():
+            for name in names:
+                if name not in getattr(self, table):
+                    known = ", ".join(sorted(getattr(self, table)))
+                    raise ValueError(f"{key}: no entry {name!r} in {table}; known: {known}")
+        return self
+
+    def _references(self) -> Iterator[tuple[str, list[str], str]]:
+        """Every place where names stand: its key, the names, and the table whose entries they name."""
+        for table in ("datasets", "generators", "backbones", "runs"):
+            yield f"matrix.{table}", getattr(self.matrix, table), table
+        yield "matrix.rankers", self.matrix.rankers, "runs"
+        for name, features in self.features.items():
+            yield f"features.{name}.signals", features.signals, "generators"
+        for name, run in self.runs.items():
+            yield f"runs.{name}.features", [run.features], "features"
+            if isinstance(run, RecformerRun):
+                yield f"runs.{name}.backbone", [run.backbone], "backbones"
+            if isinstance(run, LoraRun):
+                yield f"runs.{name}.llm", [run.llm], "generators"
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -317,11 +484,13 @@ def load(path: Path = Path("params.yaml")) -> Params:
 def _first_problem(path: Path, error: ValidationError) -> str:
     """One line: the dotted key, what is wrong with it, and what to do."""
     problem = error.errors()[0]
+    if problem["type"] == "value_error" and not problem["loc"]:
+        return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
     if not problem["loc"]:
         return f"{path}: is no mapping of sections; restore it with git"
     places = [str(part) for part in problem["loc"]]
-    if places[0] == "runs" and len(places) > 3:
-        del places[2]  # pydantic names the model that a run chose as if it were a key
+    if places[0] in ("runs", "generators") and len(places) > 3:
+        del places[2]  # pydantic names the model or provider that was chosen as if it were a key
     key = ".".join(places)
     remedies = {
         "extra_forbidden": "unknown key; remove it or correct its spelling",

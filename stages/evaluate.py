@@ -11,15 +11,13 @@ from lamar.evaluation.metrics import summarise
 from lamar.evaluation.signature import inputs, signature
 from lamar.files import write_json
 
-PROTOCOL = "full"  # every item is a candidate
-
 
 @click.command()
 @click.argument("dataset")
 @click.argument("run")
 @user_errors
 def main(dataset: str, run: str) -> None:
-    """Write metrics/DATASET/full/RUN.json and RUN.signature.json."""
+    """Write metrics/DATASET/PROTOCOL/RUN.json and RUN.signature.json."""
     chosen = params.load()
     setting = params.entry(chosen.runs, "run", run)
     features = params.entry(chosen.features, "features", setting.features)
@@ -30,13 +28,13 @@ def main(dataset: str, run: str) -> None:
         "model": setting.model,
         "features": setting.features,
         "settings": setting.model_dump(exclude={"model", "features", "seeds"}),
-        "protocol": PROTOCOL,
+        "protocol": setting.protocol,
         "ties": ties,
     }
-    ranks = tables.read(Path("ranks", dataset, PROTOCOL, f"{run}.parquet"))
+    ranks = tables.read(Path("ranks", dataset, setting.protocol, f"{run}.parquet"))
     metrics = summarise(ranks, ties)
     made_from = inputs(dataset, run, features)
-    folder = Path("metrics", dataset, PROTOCOL)
+    folder = Path("metrics", dataset, setting.protocol)
     write_json(folder / f"{run}.json", metrics)
     write_json(folder / f"{run}.signature.json", signature(choices, made_from, ranks))
     say(f"{dataset}, {run}: NDCG@10 {metrics['ndcg@10']:.4f} ± {metrics['ndcg@10_std']:.4f}")

@@ -6,6 +6,8 @@ import click
 
 from lamar import params
 from lamar.console import user_errors
+from lamar.files import write_json
+from lamar.llm.usage import usage
 from lamar.signals import generate
 from lamar.signals.prompt import load_prompt
 
@@ -15,14 +17,18 @@ from lamar.signals.prompt import load_prompt
 @click.argument("generator")
 @user_errors
 def main(dataset: str, generator: str) -> None:
-    """Write data/responses/DATASET/GENERATOR.jsonl, asking only what no journal holds."""
+    """Write data/responses/DATASET/GENERATOR.jsonl and metrics/DATASET/GENERATOR/usage.json.
+
+    Only what no journal holds is asked.
+    """
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
     asked = generate.questions(items, source.attributes, load_prompt(source.prompt), writer)
-    answered = generate.answers(asked, dataset, generator, writer, chosen.generate.batch)
+    answered = generate.answers(asked, dataset, generator, writer, chosen.generate)
     generate.write_responses(asked, answered, Path(f"data/responses/{dataset}/{generator}.jsonl"))
+    write_json(Path(f"metrics/{dataset}/{generator}/usage.json"), usage(answered.values(), writer))
 
 
 if __name__ == "__main__":

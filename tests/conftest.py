@@ -1,14 +1,21 @@
-"""Fixtures of the whole suite: a tiny real LLM to ask."""
+"""Fixtures of the whole suite: one thread, and a tiny real LLM to ask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny_llm as tiny
 
 from lamar.params import LocalGenerator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Models as small as the tests' spend their time waiting for a second thread."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +29,8 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_llm(
     tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[LocalGenerator]:
+) -> LocalGenerator:
     """The tiny LLM (float32, or the dtype of an indirect parameter), asked with an empty journal in `tmp_path`."""
-    import torch
-
     monkeypatch.setenv("LAMAR_CACHE", str(tiny_cache))
     monkeypatch.setenv("LAMAR_JOURNAL", str(tmp_path / "journal"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a model spends its time waiting for the second one
-    yield tiny.generator(getattr(request, "param", "float32"))
-    torch.set_num_threads(threads)
+    return tiny.generator(getattr(request, "param", "float32"))

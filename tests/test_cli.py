@@ -25,7 +25,9 @@ def lamar(*arguments: str, folder: Path = REPOSITORY, **environment: str) -> sub
     return subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["verify-journal", "--help"], ["share-answers", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["verify-journal", "--help"], ["share-answers", "--help"], ["estimate", "--help"]]
+)
 def test_help_is_light(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", SEEN, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Usage:")
@@ -35,7 +37,7 @@ def test_help_is_light(arguments: list[str]) -> None:
 def test_help_names_every_command() -> None:
     done = lamar("--help")
     assert done.returncode == 0
-    assert {"verify-journal", "share-answers"} <= set(done.stdout.split())
+    assert {"verify-journal", "share-answers", "estimate"} <= set(done.stdout.split())
 
 
 @pytest.mark.parametrize("command", ["verify-journal", "share-answers"])
@@ -66,6 +68,50 @@ def test_a_dataset_that_is_not_prepared(tmp_path: Path) -> None:
     done = lamar("share-answers", "ml-100k", "qwen-coder", folder=tmp_path, LAMAR_JOURNAL=str(tmp_path / "journal"))
     assert done.returncode == 1
     assert done.stderr == "error: data/prepared/ml-100k/items.parquet: no such file; run dvc repro prepare\n"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder with the committed parameters and two films prepared."""
+    import polars as pl
+
+    (tmp_path / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    items = pl.DataFrame({"item_id": ["1", "2"], "title": ["Contact", "Fargo"], "genre": ["Drama", "Crime"]})
+    (tmp_path / "data/prepared/ml-100k").mkdir(parents=True)
+    items.write_parquet(tmp_path / "data/prepared/ml-100k/items.parquet")
+    return tmp_path
+
+
+def estimate(folder: Path, generator: str) -> subprocess.CompletedProcess[str]:
+    """What asking about the two films takes, on a machine that has asked nothing and has no model."""
+    empty = {name: str(folder / name) for name in ("LAMAR_JOURNAL", "LAMAR_CACHE")}
+    return lamar("estimate", "--dataset", "ml-100k", "--generator", generator, folder=folder, **empty)
+
+
+def test_an_estimate_needs_neither_key_nor_budget(shop: Path) -> None:
+    done = estimate(shop, "gpt-4o-mini")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "ml-100k by gpt-4o-mini: 2 questions, 2 still to ask"
+    assert lines[1].startswith("input tokens   ")
+    assert lines[1].endswith("(an approximation: 4 characters a token)")
+    assert lines[2] == "output tokens  128 at most (max_tokens: 64)"
+    assert lines[3].startswith("cost           $0.0")
+    assert lines[4].startswith("in a batch     $0.0")
+    assert lines[5] == "prices of 2026-04-01; budget_usd: not set"
+    assert not (shop / "LAMAR_JOURNAL").exists()
+
+
+def test_a_local_model_costs_nothing(shop: Path) -> None:
+    assert estimate(shop, "qwen-coder").stdout.endswith("cost           none: the model is local\n")
+
+
+def test_answers_of_an_api_cannot_be_verified(shop: Path) -> None:
+    done = lamar("verify-journal", "ml-100k", "gpt-4o-mini", folder=shop, LAMAR_JOURNAL=str(shop / "journal"))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: gpt-4o-mini: only answers of local models can be verified, since only their weights stay the same\n"
+    )
 
 
 def test_no_questions_is_a_usage_error() -> None:

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from lamar.errors import LamarError
-from lamar.models import TRAINERS
+from lamar.models import MODELS
 from lamar.params import Matrix, Params, entry, load
 from lamar.signals.prompt import load_prompt
 
@@ -48,11 +48,24 @@ WRONG = [
     ("prepare.seed", "zero", "prepare.seed: Input should be a valid integer"),
     ("prepare.min_interactions", 2, "prepare.min_interactions: Input should be greater than or equal to 3"),
     ("evaluate.ties", "mine", "evaluate.ties: Input should be 'expected' or 'published'"),
+    ("signals.contradiction", 0, "signals.contradiction: Input should be greater than 0"),
+    ("propose.strategies", {"qwen-coder": "guess"}, "propose.strategies.qwen-coder: Input should be 'auto-cot', "),
     ("runs.sasrec.seeds", [], "runs.sasrec.seeds: List should have at least 1 item"),
     ("runs.sasrec.dropout", 1.0, "runs.sasrec.dropout: Input should be less than 1"),
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
     ("matrix.datasets", "ml-100k", "matrix.datasets: Input should be a valid list"),
+    ("generators.gpt-4o-mini.colour", "red", "generators.gpt-4o-mini.colour: unknown key"),
+    ("generators.gpt-4o-mini.price", REMOVED, "generators.gpt-4o-mini.price: missing key; add it"),
+    ("generators.gpt-4o-mini.price.as_of", REMOVED, "generators.gpt-4o-mini.price.as_of: missing key; add it"),
+    ("generators.gpt-4o-mini.budget_usd", 0, "generators.gpt-4o-mini.budget_usd: Input should be greater than 0"),
+    ("generators.gpt-4o-mini.provider", "oracle", "generators.gpt-4o-mini: "),
+    ("generators.gemini-flash-lite.mode", "batch", "generators.gemini-flash-lite: mode: batch needs price.batch_input"),
     ("datasets.ml-100k.sources", [], "datasets.ml-100k: missing sources"),
+    ("matrix.datasets", ["ml-99k"], "matrix.datasets: no entry 'ml-99k' in datasets; known: arts"),
+    ("matrix.runs", ["sasrek"], "matrix.runs: no entry 'sasrek' in runs; known: "),
+    ("features.lamar.signals", ["gpt"], "features.lamar.signals: no entry 'gpt' in generators; known: qwen-coder"),
+    ("runs.sasrec.features", "lamer", "runs.sasrec.features: no entry 'lamer' in features; known: lamar"),
+    ("runs.recformer-lamar.backbone", "bert", "runs.recformer-lamar.backbone: no entry 'bert' in backbones"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
 ]
 
@@ -71,7 +84,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize(("key", "value", "message"), WRONG, ids=[key for key, _, _ in WRONG])
+@pytest.mark.parametrize(("key", "value", "message"), WRONG, ids=[f"{key}={value}"[:40] for key, value, _ in WRONG])
 def test_a_wrong_key_is_named_in_one_line(tmp_path, key, value, message):
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(changed(key, value)))
@@ -151,16 +164,23 @@ def test_names_are_those_of_entries(chosen):
     assert set(chosen.matrix.backbones) <= chosen.backbones.keys()
     assert set(chosen.matrix.similarity) <= chosen.backbones.keys()
     assert set(chosen.matrix.runs) <= chosen.runs.keys()
+    assert chosen.propose.strategies.keys() <= chosen.generators.keys()
     assert {run.features for run in chosen.runs.values()} <= chosen.features.keys()
     assert {name for features in chosen.features.values() for name in features.signals} <= chosen.generators.keys()
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= chosen.backbones.keys()
-    assert set(TRAINERS) == {run.model for run in chosen.runs.values()}
+    assert set(MODELS) == {run.model for run in chosen.runs.values()}
+
+
+def test_names_of_generators_are_levels_of_keys(chosen):
+    """`-S generators.<name>.budget_usd=5` and dvc.yaml's `generators.${item.generator}` split at dots."""
+    assert [name for name in chosen.generators if "." in name] == []
 
 
 def test_what_the_matrix_builds_has_all_it_needs(chosen):
     runs = [chosen.runs[name] for name in chosen.matrix.runs]
     assert {name for run in runs for name in chosen.features[run.features].signals} <= set(chosen.matrix.generators)
-    assert {run.backbone for run in runs if run.model == "recformer"} <= set(chosen.matrix.backbones)
+    encoders = {run.backbone for run in runs if run.model == "recformer"} | {chosen.signals.encoder}
+    assert encoders <= set(chosen.matrix.backbones)
     assert {chosen.buckets.similarity} <= set(chosen.matrix.similarity) <= set(chosen.matrix.backbones)
 
 

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamar.baselines.encoder import Encoder
+from lamar.training.dropout import Dropout
+
 INITIAL_STD = 0.02  # as BERT's: with PyTorch's default of 1 the dot products start far too large
 
 
@@ -31,11 +34,8 @@ class Sasrec(nn.Module):
         self._max_items = max_items
         self.item = nn.Embedding(items + 1, hidden, padding_idx=items)
         self.position = nn.Embedding(max_items, hidden)
-        self.dropout = nn.Dropout(dropout)
-        layer = nn.TransformerEncoderLayer(
-            hidden, heads, 4 * hidden, dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
+        self.dropout = Dropout(dropout)
+        self.encoder = Encoder(hidden, layers, heads, dropout, causal=True)
         for table in (self.item, self.position):
             nn.init.normal_(table.weight, std=INITIAL_STD)
 
@@ -52,9 +52,9 @@ class Sasrec(nn.Module):
         """
         sequence = torch.from_numpy(batch).to(self.item.weight.device)
         before, targets = sequence[:, :-1], sequence[:, 1:]
-        targets = targets.masked_fill(before == self._items, self._items)
-        logits = self._states(before) @ self.item.weight[: self._items].T
-        return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=self._items)
+        real = before != self._items  # scoring the catalogue at a padding position would be most of its cost
+        logits = self._states(before)[real] @ self.item.weight[: self._items].T
+        return functional.cross_entropy(logits, targets[real])
 
     def renew(self) -> None:
         """Scoring reads nothing but the weights."""
@@ -72,12 +72,7 @@ class Sasrec(nn.Module):
         width = sequence.shape[1]
         places = torch.arange(self._max_items - width, self._max_items, device=sequence.device)
         tokens = self.dropout(self.item(sequence) + self.position(places))
-        causal = torch.ones(width, width, dtype=torch.bool, device=sequence.device).triu(1)
-        padding = sequence == self._items
-        # a padding position sees itself, so that its softmax is defined; nothing else sees it
-        mask = (causal | padding[:, None, :]) & ~torch.eye(width, dtype=torch.bool, device=sequence.device)
-        heads = self.encoder.layers[0].self_attn.num_heads
-        return self.encoder(tokens, mask=mask.repeat_interleave(heads, dim=0))
+        return self.encoder(tokens, sequence != self._items)
 
     def _pad(self, sequences: Sequence[np.ndarray], width: int) -> np.ndarray:
         padded = np.full((len(sequences), width), self._items, np.int64)

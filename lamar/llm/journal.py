@@ -2,6 +2,9 @@
 
 One JSON line an answer, appended and flushed as it arrives. It lies outside the pipeline's folders (LAMAR_JOURNAL,
 by default in the user's data directory), because an aborted or temporary experiment throws its folder away.
+
+A line is handed to the kernel before its answer counts: from then on kill -9 cannot lose it. Only a loss of power can,
+and for that `sync` hands lines to the disk.
 """
 
 from __future__ import annotations
@@ -9,11 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
@@ -24,7 +28,10 @@ from lamar.files import unwritable
 
 @dataclass(frozen=True)
 class Answer:
-    """One answered request. `model` is the name the provider reports; tokens as the provider counts them."""
+    """One answered request. `model` is the name the provider reports; tokens as the provider counts them.
+
+    Of remote answers only: `seconds` that the successful attempt took, and how many `attempts` there were.
+    """
 
     key: str
     model: str
@@ -32,6 +39,8 @@ class Answer:
     finish_reason: str
     input_tokens: int
     output_tokens: int
+    seconds: float | None = None
+    attempts: int | None = None
 
 
 def key_of(identity: dict[str, Any], messages: Iterable[dict[str, str]]) -> str:
@@ -68,32 +77,63 @@ def _parse(path: Path, number: int, line: bytes) -> Answer:
 class Journal:
     """A journal open for appending; made by `opened`."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        """Wrap an open file descriptor positioned at the end of the last whole line."""
-        self._path = path
+    def __init__(self, path: Path, descriptor: int, spare: IO[bytes] | None = None) -> None:
+        """Wrap an open file descriptor positioned at the end of the last whole line.
+
+        spare: a file without a name whose room on the disk is given up for the last lines when the disk is full.
+        """
+        self.path = path
         self._descriptor = descriptor
+        self._spare = spare
 
     def append(self, answers: Iterable[Answer]) -> None:
-        """Write answers as whole lines and hand them to the disk. Raises LamarError when the disk is full."""
+        """Write answers as whole lines.
+
+        Raises LamarError when the disk is full; with a spare, the answers are kept all the same, and the next ones
+        may be: it is time to stop asking.
+        """
         lines = "".join(to_line(answer) for answer in answers).encode()
+        try:
+            self._write(lines)
+        except OSError as error:
+            if self._spare is not None:
+                self._spare.close()
+                self._spare = None
+                with suppress(OSError):
+                    self._write(lines)
+            raise unwritable(self.path, error) from error
+
+    def sync(self) -> None:
+        """Hand what was appended to the disk. Raises LamarError when the disk is full."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def _write(self, lines: bytes) -> None:
+        """Write all or nothing: half a line must not stand before what is written later."""
+        whole = os.fstat(self._descriptor).st_size
         try:
             while lines:
                 lines = lines[os.write(self._descriptor, lines) :]
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise unwritable(self._path, error) from error
+        except OSError:
+            with suppress(OSError):  # no regular file
+                os.ftruncate(self._descriptor, whole)
+            raise
 
 
 def to_line(answer: Answer) -> str:
     """An answer as one line of a journal."""
-    return json.dumps(asdict(answer), ensure_ascii=False, sort_keys=True) + "\n"
+    fields = {name: value for name, value in vars(answer).items() if value is not None}
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Journal]:
+def opened(path: Path, spare: int = 0) -> Iterator[Journal]:
     """Open a journal for appending, alone. A torn last line is cut off first.
 
-    Raises LamarError when another process holds it or the folder cannot be written.
+    spare: bytes of the disk set aside for answers that arrive when it is full. Raises LamarError when another process
+    holds the journal, the folder cannot be written or the disk has not even that room.
     """
     with ExitStack() as held:
         try:
@@ -102,11 +142,16 @@ def opened(path: Path) -> Iterator[Journal]:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             held.callback(os.close, descriptor)
             os.ftruncate(descriptor, _end_of_last_line(path))
+            reserve = held.enter_context(tempfile.TemporaryFile(dir=path.parent))  # gone however this process ends
+            if spare:
+                os.posix_fallocate(reserve.fileno(), 0, spare)
         except Timeout:
             raise LamarError(f"{path}: another process is asking; wait for it or stop it") from None
         except OSError as error:
             raise unwritable(path, error) from error
-        yield Journal(path, descriptor)
+        book = Journal(path, descriptor, reserve if spare else None)
+        yield book
+        book.sync()
 
 
 def _end_of_last_line(path: Path) -> int:

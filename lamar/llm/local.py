@@ -53,7 +53,7 @@ class LocalModel:
 
         self._generator = generator
         self._batch = batch
-        folder = _weights_folder(generator)
+        folder = weights_folder(generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
@@ -160,12 +160,17 @@ class LocalModel:
         )
 
 
-def _weights_folder(generator: LocalGenerator) -> Path:
-    folder = cache_folder() / generator.sha256[:16]
-    plain = folder / "bfloat16"
+def tokenizer_folder(generator: LocalGenerator) -> Path:
+    """Where the weights and the tokenizer are once they have been fetched and dequantised."""
+    return cache_folder() / generator.sha256[:16] / "bfloat16"
+
+
+def weights_folder(generator: LocalGenerator) -> Path:
+    """A generator's weights as transformers loads them; fetched and dequantised when this machine lacks them."""
+    plain = tokenizer_folder(generator)
     if not plain.exists():
-        fetch_files(generator.sources, folder, {generator.file: generator.sha256})
-        dequantise(folder / generator.file, plain)
+        fetch_files(generator.sources, plain.parent, {generator.file: generator.sha256})
+        dequantise(plain.parent / generator.file, plain)
     return plain
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamar.training.dropout import dropout
+
 
 def window_mask(lengths: Tensor, width: int, window: int) -> Tensor:
     """Which tokens a token sees: bool (users, 1, width, width), from lengths (users,) in tokens.
@@ -28,9 +30,10 @@ def window_mask(lengths: Tensor, width: int, window: int) -> Tensor:
 class Attention(nn.Module):
     """Local attention for every token but CLS, global attention for CLS."""
 
-    def __init__(self, hidden: int, heads: int) -> None:
-        """Six projections of `hidden` to `hidden`, `heads` heads."""
+    def __init__(self, hidden: int, heads: int, dropout: float) -> None:
+        """Six projections of `hidden` to `hidden`, `heads` heads; `dropout` is of the attention probabilities."""
         super().__init__()
+        self.dropout = dropout
         self.heads = heads
         for name in ("query", "key", "value", "query_global", "key_global", "value_global"):
             self.add_module(name, nn.Linear(hidden, hidden))
@@ -42,7 +45,7 @@ class Attention(nn.Module):
             projection(tokens).view(users, width, self.heads, -1).transpose(1, 2)
             for projection in (self.query, self.key, self.value)
         )
-        local = _attend(query, key, value, mask)
+        local = _attend(query, key, value, mask, self.dropout if self.training else 0.0)
         local = local.transpose(1, 2).reshape(users, width, hidden)
         return torch.cat([self.of_cls(tokens, lengths)[:, None], local[:, 1:]], dim=1)
 
@@ -55,17 +58,23 @@ class Attention(nn.Module):
         folded = torch.einsum("uhs,hsc->uhc", query, self.key_global.weight.view(self.heads, size, hidden))
         scores = folded @ tokens.transpose(1, 2)
         padding = torch.arange(width, device=lengths.device) >= lengths[:, None]
-        weights = scores.float().masked_fill(padding[:, None], float("-inf")).softmax(-1).to(tokens.dtype)
-        pooled = torch.einsum("uhc,hsc->uhs", weights @ tokens, self.value_global.weight.view(self.heads, size, hidden))
-        return pooled.reshape(users, hidden) + self.value_global.bias
+        weights = scores.float().masked_fill(padding[:, None], float("-inf")).softmax(-1)
+        kept = dropout(weights, self.dropout, self.training)
+        bias = self.value_global.bias.view(self.heads, size)
+        if kept is not weights:  # they no longer sum to 1
+            bias = bias * kept.sum(-1, keepdim=True)
+        seen = kept.to(tokens.dtype) @ tokens
+        pooled = torch.einsum("uhc,hsc->uhs", seen, self.value_global.weight.view(self.heads, size, hidden))
+        return (pooled + bias).reshape(users, hidden)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Softmax attention, (users, heads, tokens, size) each, where `mask` is True.
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, rate: float) -> Tensor:
+    """Softmax attention, (users, heads, tokens, size) each, where `mask` is True, with dropout at `rate`.
 
     On a CPU written out: the backward pass of PyTorch's fused kernel takes five times as long there in bfloat16.
     """
     if query.is_cuda:
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    return scores.masked_fill(~mask, float("-inf")).softmax(-1) @ value
+    weights = dropout(scores.masked_fill(~mask, float("-inf")).softmax(-1), rate, training=True)
+    return weights @ value

@@ -10,6 +10,7 @@ from lamar.errors import LamarError
 from lamar.recformer.attention import Attention, window_mask
 from lamar.recformer.config import Shape
 from lamar.text.tokens import PAD
+from lamar.training.dropout import Dropout
 
 
 class Embeddings(nn.Module):
@@ -24,7 +25,7 @@ class Embeddings(nn.Module):
         self.token_type = nn.Embedding(PAD + 1, shape.hidden)
         self.item_position = nn.Embedding(shape.max_items + 1, shape.hidden)
         self.norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
     def forward(self, ids: Tensor, types: Tensor, items: Tensor) -> Tensor:
         """Integer (users, tokens) each -> (users, tokens, hidden)."""
@@ -39,13 +40,13 @@ class Layer(nn.Module):
     def __init__(self, shape: Shape) -> None:
         """Attention and a two-layer network, each followed by dropout, a residual sum and a norm."""
         super().__init__()
-        self.attention = Attention(shape.hidden, shape.heads)
+        self.attention = Attention(shape.hidden, shape.heads, shape.dropout)
         self.attention_output = nn.Linear(shape.hidden, shape.hidden)
         self.attention_norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
         self.intermediate = nn.Linear(shape.hidden, shape.intermediate)
         self.output = nn.Linear(shape.intermediate, shape.hidden)
         self.output_norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
         """(users, tokens, hidden) -> the same shape."""

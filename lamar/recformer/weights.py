@@ -1,4 +1,4 @@
-"""Start a Recformer from a text encoder's weights.
+"""Start a Recformer from the weights of a text encoder, or of a published Recformer.
 
 A text encoder has no item positions and but one token type: they start as zeros and as copies, so that the first
 forward pass reads text as the encoder does. Only a Longformer has global projections; a BERT's or RoBERTa's start as
@@ -7,15 +7,17 @@ copies of the local ones (as Longformer's did).
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lamar.console import say
 from lamar.errors import LamarError
 from lamar.files import read_json
 from lamar.recformer.config import Shape
-from lamar.recformer.model import Recformer
+from lamar.recformer.model import Embeddings, Recformer
 from lamar.text.tokens import PAD
 
 PARTS = {  # ours -> BERT's, of one layer
@@ -31,6 +33,9 @@ PARTS = {  # ours -> BERT's, of one layer
     "output": "output.dense",
     "output_norm": "output.LayerNorm",
 }
+FILES = ("model.safetensors", "recformer_seqrec_ckpt.bin", "recformer_ckpt.bin", "pytorch_model.bin")
+ITEM_POSITIONS = "embeddings.item_position_embeddings.weight"
+SHOWN = 5  # weights that are named when they are not used
 FIRST_POSITION = {"bert": 0, "roberta": 2, "xlm-roberta": 2, "longformer": 2}
 
 
@@ -65,31 +70,63 @@ def shape_of(backbone: Path, layers: int, max_items: int, window: int, dropout: 
 
 
 def from_encoder(backbone: Path, shape: Shape) -> Recformer:
-    """A Recformer that starts from the encoder in the folder `backbone` (model.safetensors).
+    """A Recformer that starts from the weights in the folder `backbone`, and says which of them it did not use.
 
-    Raises LamarError when the file or a weight is missing.
+    A published Recformer's brings its token types and item positions, too. Raises LamarError when the file or a
+    weight is missing, or weights are of another size than config.json says.
     """
     model = Recformer(shape)
     nn.init.zeros_(model.embeddings.item_position.weight)
-    weights = _read(backbone)
+    path = _file(backbone)
+    weights = _Used(_plain_names(READERS[path.suffix](path)))
     try:
-        model.embeddings.load_state_dict(_embeddings(weights), strict=False)
+        model.embeddings.load_state_dict(_embeddings(weights, model.embeddings), strict=False)
         for number, layer in enumerate(model.layers):
             layer.load_state_dict(_layer(weights, f"encoder.layer.{number}."))
     except KeyError as error:
-        raise LamarError(f"{backbone}/model.safetensors: no weight {error}; use a plain text encoder") from None
+        raise LamarError(f"{path}: no weight {error}; use a plain text encoder") from None
+    except RuntimeError as error:  # torch lists every weight that does not fit
+        raise LamarError(
+            f"{path}: does not fit {backbone}/config.json ({str(error).splitlines()[1].strip()})"
+        ) from None
+    say(f"{path}: {weights.summary()}")
     return model
 
 
-def _embeddings(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
+class _Used(dict[str, Tensor]):
+    """Weights by name, and which of them were asked for."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__(weights)
+        self._asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Tensor:
+        self._asked.add(name)
+        return super().__getitem__(name)
+
+    def summary(self) -> str:
+        """How many weights were taken, and the parts of the others."""
+        left = sorted({name.removesuffix(".weight").removesuffix(".bias") for name in self.keys() - self._asked})
+        shown = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
+        return f"{len(self._asked)} weights loaded; not used: {shown or 'none'}"
+
+
+def _embeddings(weights: dict[str, Tensor], ours: Embeddings) -> dict[str, Tensor]:
+    """The tables by our names. A text encoder reads everything as its first type and knows no item positions."""
+    types = weights["embeddings.token_type_embeddings.weight"]
+    loaded = {
         "word.weight": weights["embeddings.word_embeddings.weight"],
         "position.weight": weights["embeddings.position_embeddings.weight"],
         "norm.weight": weights["embeddings.LayerNorm.weight"],
         "norm.bias": weights["embeddings.LayerNorm.bias"],
-        # a text encoder reads everything as its first type
-        "token_type.weight": weights["embeddings.token_type_embeddings.weight"][:1].expand(PAD + 1, -1),
+        "token_type.weight": types if len(types) == PAD + 1 else types[:1].expand(PAD + 1, -1),
     }
+    if ITEM_POSITIONS in weights:
+        known = weights[ITEM_POSITIONS][: len(ours.item_position.weight)]
+        table = ours.item_position.weight.detach().clone()
+        table[: len(known)] = known
+        loaded["item_position.weight"] = table
+    return loaded
 
 
 def _layer(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -103,11 +140,28 @@ def _layer(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return layer
 
 
-def _read(backbone: Path) -> dict[str, Tensor]:
-    """All weights by name, without the name of the encoder that a model with a head puts first."""
+def _file(backbone: Path) -> Path:
+    """The folder's weights, safetensors first."""
+    for name in FILES:
+        if (backbone / name).exists():
+            return backbone / name
+    raise LamarError(f"{backbone}/{FILES[0]}: no such file; run dvc repro backbone")
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that torch wrote; nothing else in it is ever executed (weights_only)."""
+    import torch
+
     try:
-        weights = load_file(backbone / "model.safetensors")
-    except FileNotFoundError:
-        raise LamarError(f"{backbone}/model.safetensors: no such file; run dvc repro backbone") from None
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise LamarError(f"{path}: holds more than weights, which is not opened; save its state dict alone") from None
+
+
+READERS = {".safetensors": load_file, ".bin": _read_pickled}
+
+
+def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All weights by name, without the name of the encoder that a model with a head puts first."""
     prefixes = ("bert.", "roberta.", "longformer.")
     return {name.split(".", 1)[1] if name.startswith(prefixes) else name: tensor for name, tensor in weights.items()}

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import polars as pl
 
 from lamar import console
 from lamar.errors import LamarError
 from lamar.files import written_whole
-from lamar.llm import journal, local
+from lamar.llm import asking, journal, provider
 from lamar.llm.journal import Answer
-from lamar.params import LocalGenerator
+from lamar.params import AnyGenerator, Generate
 from lamar.signals.prompt import Messages, Prompt
 
 SHIPPED = Path("data/journals")  # answers that come with the repository, read first
+RESPONSE = ("key", "model", "text", "finish_reason", "input_tokens", "output_tokens")  # of an answer, beside item_id
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class Question:
     messages: Messages
 
 
-def questions(items: pl.DataFrame, attributes: list[str], prompt: Prompt, generator: LocalGenerator) -> list[Question]:
+def questions(items: pl.DataFrame, attributes: list[str], prompt: Prompt, generator: AnyGenerator) -> list[Question]:
     """One question an item, in the order of `items` (columns item_id and the attributes)."""
-    asked = local.identity(generator)
+    asked = provider.identity(generator)
     rows = items.select("item_id", *attributes).iter_rows(named=True)
     texts = [(row.pop("item_id"), prompt.messages(row)) for row in rows]
     return [Question(item_id, journal.key_of(asked, messages), messages) for item_id, messages in texts]
 
 
-def journal_path(generator: LocalGenerator) -> Path:
-    """The journal of a generator's model on this machine."""
-    return journal.default_folder() / f"{generator.model}.jsonl"
+def journal_path(generator: AnyGenerator) -> Path:
+    """The journal of a generator's model on this machine; a name like Qwen/Qwen2.5-7B makes no folder."""
+    return journal.default_folder() / f"{quote(generator.model, safe='')}.jsonl"
 
 
 def shipped_path(dataset: str, generator: str) -> Path:
@@ -55,43 +56,36 @@ def read_items(prepared: Path) -> pl.DataFrame:
         raise LamarError(f"{prepared}/items.parquet: no such file; run dvc repro prepare") from None
 
 
-def known_answers(dataset: str, name: str, generator: LocalGenerator) -> dict[str, Answer]:
+def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str, Answer]:
     """The answers that come with the repository and those in this machine's journal, by key."""
     return {**journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
 
 
-def answers(asked: list[Question], dataset: str, name: str, generator: LocalGenerator, batch: int) -> dict[str, Answer]:
+def answers(
+    asked: list[Question], dataset: str, name: str, generator: AnyGenerator, settings: Generate
+) -> dict[str, Answer]:
     """Every question's answer by key; only what no journal holds is asked. Each answer is kept as it arrives.
 
-    Raises LamarError when a journal is broken or held by another process, or the weights cannot be had.
+    Raises LamarError when a journal is broken or held by another process, when the weights, the key or the budget is
+    missing, or when some questions got no answer.
     """
     known = known_answers(dataset, name, generator)
-    distinct = {question.key: question for question in asked}
-    missing = [question for key, question in distinct.items() if key not in known]
+    distinct = {question.key: question.messages for question in asked}
+    missing = distinct.keys() - known.keys()
     console.say(f"{len(distinct):,} questions about {len(asked):,} items, {len(missing):,} to ask {generator.model}")
     if missing:
-        for arrived in _ask(missing, generator, batch):
-            known.update({answer.key: answer for answer in arrived})
+        shipped = journal.read(shipped_path(dataset, name))
+        own = {key: messages for key, messages in distinct.items() if key not in shipped}
+        asking.ask(own, journal_path(generator), name, generator, settings)
+        known = known_answers(dataset, name, generator)
     return {question.key: known[question.key] for question in asked}
-
-
-def _ask(missing: list[Question], generator: LocalGenerator, batch: int) -> Iterator[list[Answer]]:
-    with journal.opened(journal_path(generator)) as book, console.progress() as bar:
-        task = bar.add_task("asking", total=len(missing), note="loading the model")
-        model = local.LocalModel(generator, batch)
-        tokens = 0
-        for arrived in model.ask([question.messages for question in missing]):
-            book.append(arrived)
-            tokens += sum(answer.output_tokens for answer in arrived)
-            bar.update(task, advance=len(arrived), note=f"{tokens:,} tokens written")
-            yield arrived
 
 
 def write_responses(asked: list[Question], answered: dict[str, Answer], path: Path) -> None:
     """The deterministic projection of the journal: one JSON line an item, sorted by item_id."""
     with written_whole(path) as unfinished, unfinished.open("w") as file:
         for question in sorted(asked, key=lambda question: question.item_id):
-            answer = json.loads(journal.to_line(answered[question.key]))
+            answer = {name: getattr(answered[question.key], name) for name in sorted(RESPONSE)}
             file.write(json.dumps({"item_id": question.item_id, **answer}, ensure_ascii=False) + "\n")
 
 
@@ -103,7 +97,7 @@ def read_responses(path: Path) -> pl.DataFrame:
         raise LamarError(f"{path}: no such file; run dvc repro generate") from None
 
 
-def share(asked: list[Question], dataset: str, name: str, generator: LocalGenerator) -> tuple[Path, int]:
+def share(asked: list[Question], dataset: str, name: str, generator: AnyGenerator) -> tuple[Path, int]:
     """Copy the known answers to `asked` into the repository; return the file and how many there are."""
     known = known_answers(dataset, name, generator)
     path = shipped_path(dataset, name)

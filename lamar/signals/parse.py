@@ -1,34 +1,34 @@
-"""From an LLM's answer to a signal: cleaned, and kept only when it says something (paper section 3.1).
+"""From an LLM's answer to the text of a signal: one line, without labels, quotes and markdown.
 
-No LLM is asked here, so these rules can change without paying again.
+No LLM is asked here, so these rules can change without paying again. Whether the text is kept is decided elsewhere
+(`lamar/signals/keep.py`).
 """
 
 from __future__ import annotations
 
 import re
 
-from lamar.params import SignalRules
-
-REFUSAL = re.compile(r"\b(as an ai|i(['’]m| am) (sorry|unable)|i (cannot|can['’]t)|language model)\b", re.IGNORECASE)
-WRAPPING = "\"'“”‘’*` "
+MARKDOWN = re.compile(r"```\w*|\*\*|__|`|(?<!\w)\*(?=\w)|(?<=[\w.!?])\*(?!\w)")
+BULLET = re.compile(r"^(?:[-*•>]|#+|\d{1,2}[.)])\s+")
+ANNOUNCED = re.compile(
+    r"^(?:(?:sure|certainly|of course|okay)\b[!,.]?\s*)?here(?:['’]s| is| are)\b[^:]{0,80}:\s*", re.I
+)
+QUOTED = re.compile(r"\"([^\"]*)\"|“([^“”]*)”|‘([^‘]*)’|'((?:[^']|(?<=\w)'(?=\w))*)'")
 
 
 def clean(text: str, name: str) -> str:
-    """One line of text without the signal's own name, markdown emphasis or surrounding quotes."""
-    line = " ".join(text.split()).strip(WRAPPING)
-    named = re.escape(name).replace("'", "['’]")
-    return re.sub(rf"^{named}[*_]*\s*(:|[-–—](?=\s))", "", line, flags=re.IGNORECASE).strip(WRAPPING)
+    """One line of text without markdown, a label (the signal's own `name`, Output:, Answer:) or surrounding quotes."""
+    line = " ".join(MARKDOWN.sub("", text).split())
+    own = re.escape(name).replace("'", "['’]")
+    label = re.compile(rf"^(?:{own}\s*(?::|[-–—](?=\s))|(?:output|answer|signal)\s*:)\s*", re.I)
+    while (shorter := _peel(line, label)) != line:
+        line = shorter
+    return line
 
 
-def problem(signal: str, title: str, finish_reason: str, rules: SignalRules) -> str | None:
-    """Why a cleaned signal is not kept; None when it is."""
-    words = len(signal.split())
-    checks = {
-        "empty": words == 0,
-        "truncated": finish_reason != "stop",
-        "refusal": bool(REFUSAL.search(signal)),
-        "too short": words < rules.min_words,
-        "too long": words > rules.max_words,
-        "repeats the title": signal.casefold().strip(".") == title.casefold().strip("."),
-    }
-    return next((reason for reason, found in checks.items() if found), None)
+def _peel(line: str, label: re.Pattern[str]) -> str:
+    """The line without its outermost bullet, announcement, label and quotes."""
+    for wrapping in (BULLET, ANNOUNCED, label):
+        line = wrapping.sub("", line).strip()
+    quoted = QUOTED.fullmatch(line)
+    return next(filter(None, quoted.groups()), "").strip() if quoted else line

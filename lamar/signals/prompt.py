@@ -1,16 +1,28 @@
-"""The few-shot question that asks an LLM for one item's signal (paper section 3.1, Figure 5)."""
+"""The few-shot question that asks an LLM for one item's signal (paper section 3.1, Figure 5).
+
+Item texts are data that anyone may have written: in a question each is one line under its attribute's name, and cannot
+begin a line of its own (an "Output:", another "Input:"), end the message, or push the instruction out of sight.
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lamar.errors import LamarError
 
 FOLDER = Path(__file__).parent / "prompts"
+
+LONGEST = 1000  # characters of an attribute that are shown; the longest of ml-100k and scientific has 764
+BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]+")  # lines, controls, direction
+TURNS = re.compile(  # what chat templates end a message or begin another with
+    r"<\|[^|>]{0,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>", re.IGNORECASE
+)
 
 Messages = tuple[dict[str, str], ...]
 """A chat: `role` and `content` of each message."""
@@ -35,8 +47,17 @@ class Prompt:
         return ({"role": "user", "content": f"{self.shared}{_input(item)}"},)
 
 
+def as_data(text: str) -> str:
+    """Item text as it enters a prompt: one line without control characters and chat markers, of LONGEST characters.
+
+    A text that has nothing of the kind is returned as it is: the keys of paid answers hang on it.
+    """
+    return TURNS.sub(" ", BREAKS.sub(" ", text))[:LONGEST].strip()
+
+
 def _input(item: Mapping[str, str]) -> str:
-    lines = "\n".join(f"{name.capitalize()}: {text}" for name, text in item.items() if text)
+    shown = {name.capitalize(): as_data(text) for name, text in item.items() if text}
+    lines = "\n".join(f"{name}: {text}" for name, text in shown.items() if text)
     return f"Input:\n{lines}\nOutput:"
 
 
@@ -47,15 +68,20 @@ def load_prompt(name: str) -> Prompt:
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        examples = tuple((example["item"], example["signal"]) for example in data["examples"])
-        return Prompt(signal=data["signal"], task=data["task"].strip(), examples=examples)
+        return prompt_from(tomllib.loads(path.read_text(encoding="utf-8")), path)
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
         raise LamarError(f"prompt {name}: no file {path}; known: {known}, or name a .toml file of your own") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LamarError(f"{path}: not valid TOML ({error})") from None
+
+
+def prompt_from(data: Mapping[str, Any], path: Path) -> Prompt:
+    """The prompt that a file holds. Raises LamarError naming `path` when a key is missing or holds something else."""
+    try:
+        examples = tuple((example["item"], example["signal"]) for example in data["examples"])
+        return Prompt(signal=data["signal"], task=data["task"].strip(), examples=examples)
     except KeyError as error:
         raise LamarError(f"{path}: missing key {error}") from None
     except (TypeError, AttributeError):
         raise LamarError(f"{path}: signal and task are texts, each of examples has an item and a signal") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LamarError(f"{path}: not valid TOML ({error})") from None

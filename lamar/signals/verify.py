@@ -9,7 +9,7 @@ import numpy as np
 from lamar import console
 from lamar.errors import LamarError
 from lamar.llm import journal, local
-from lamar.params import LocalGenerator
+from lamar.params import AnyGenerator, LocalGenerator
 from lamar.signals.generate import Question, known_answers
 
 
@@ -32,14 +32,19 @@ class Agreement:
 
 
 def verify(
-    asked: list[Question], dataset: str, name: str, generator: LocalGenerator, batch: int, questions: int, seed: int
+    asked: list[Question], dataset: str, name: str, generator: AnyGenerator, batch: int, questions: int, seed: int
 ) -> Agreement:
     """Ask `questions` random ones of the answered questions again; nothing is written to a journal.
 
     Decoding is greedy, but in bfloat16 the rounding depends on the batch and exact ties are frequent, so that wordings
     may differ; hence each token of the journal's answers is also compared with the model's own choice at its place.
-    Raises LamarError when no question is answered yet.
+    Raises LamarError when no question is answered yet, or when asking again would cost money and prove little: the
+    model behind an API changes and samples.
     """
+    if not isinstance(generator, LocalGenerator):
+        raise LamarError(
+            f"{name}: only answers of local models can be verified, since only their weights stay the same"
+        )
     known = known_answers(dataset, name, generator)
     answered = sorted((question for question in asked if question.key in known), key=lambda question: question.key)
     if not answered:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +14,8 @@ from torch import Tensor
 from lamar.evaluation.metrics import ndcg
 from lamar.evaluation.ranks import rank_scores
 from lamar.params import Run, Training
+from lamar.training.checkpoint import Checkpoint
+from lamar.training.course import Course, Epoch
 from lamar.training.examples import Split
 
 Scores = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -38,16 +38,6 @@ class Trainable(Protocol):
         """Scores of all items for every history."""
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """One line of a learning curve; `loss` is the mean over the epoch's batches."""
-
-    epoch: int
-    loss: float
-    validation: float
-    seconds: float
-
-
 def fit(
     model: Trainable,
     validation: Split,
@@ -55,36 +45,32 @@ def fit(
     epochs: int,
     seed: int | list[int],
     seen: Callable[[Epoch], None],
+    checkpoint: Checkpoint | None = None,
 ) -> list[Epoch]:
     """Train up to `epochs` epochs and leave the model at its best on validation NDCG@10; return the learning curve.
 
-    Stops after `settings.patience` epochs without a better one. `seen` is told every epoch as it ends.
+    Stops after `settings.patience` epochs without a better one. `seen` is told every epoch as it ends. With a
+    `checkpoint`, a training that was cut off goes on where it stood; `seen` is told the epochs before, too.
     """
-    rng = np.random.default_rng(seed)
     sample = _sample(validation, settings.validation_users)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
-    _renew(model, settings)
-    best = Epoch(0, float("nan"), validation_ndcg(model, sample, settings), 0.0)
-    state = copy.deepcopy(model.state_dict())
-    curve = [best]
-    for epoch in range(1, epochs + 1):
+    course = Course.start(model, settings, seed)
+    if not (checkpoint and course.resume(checkpoint)):
+        _renew(model, settings)
+        course.add(Epoch(0, float("nan"), validation_ndcg(model, sample, settings), 0.0))
+    for epoch in course.curve[1:]:
+        seen(epoch)
+    while course.goes_on(epochs):
         started = time.perf_counter()
-        if epoch > 1:  # the first is the state just validated
+        if course.curve[-1].epoch > 0:  # the first epoch's is the state just validated
             _renew(model, settings)
-        batches = model.batches(rng)
-        scheduler = scheduler or _schedule(optimizer, settings.warmup_steps, epochs * len(batches))
-        loss = _train_epoch(model, batches, optimizer, scheduler, settings)
+        loss = _train_epoch(course, epochs)
         score = validation_ndcg(model, sample, settings)
-        curve.append(Epoch(epoch, loss, score, time.perf_counter() - started))
-        seen(curve[-1])
-        if score > best.validation:
-            best, state = curve[-1], copy.deepcopy(model.state_dict())
-        elif epoch - best.epoch >= settings.patience:
-            break
-    model.load_state_dict(state)
-    return curve
+        course.add(Epoch(course.curve[-1].epoch + 1, loss, score, time.perf_counter() - started))
+        if checkpoint:
+            course.save(checkpoint)
+        seen(course.curve[-1])
+    model.load_state_dict(course.best)
+    return course.curve
 
 
 def ranks(model: Trainable, split: Split, settings: Run) -> tuple[np.ndarray, np.ndarray, int]:
@@ -123,27 +109,21 @@ def _renew(model: Trainable, settings: Training) -> None:
         model.renew()
 
 
-def _train_epoch(model: Trainable, batches: Iterable[Any], optimizer: Any, scheduler: Any, settings: Training) -> float:
+def _train_epoch(course: Course, epochs: int) -> float:
+    """One epoch of `epochs`; returns the mean loss of its batches."""
+    model, settings = course.model, course.settings
+    batches = model.batches(course.rng)
+    course.steps = course.steps or epochs * -(-len(batches) // settings.accumulate)
     model.train()
     losses = []
-    for batch in batches:
+    for number, batch in enumerate(batches, start=1):
         with precision(settings):
             loss = model.loss(batch)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        scheduler.step()
+        (loss / settings.accumulate).backward()
         losses.append(loss.detach())
+        if number % settings.accumulate == 0 or number == len(batches):
+            course.take_step()
     return float(torch.stack(losses).mean())
-
-
-def _schedule(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Linear warm-up, then linear decay to zero over the steps of the stage (recformer-notes item 15)."""
-
-    def factor(step: int) -> float:
-        return min((step + 1) / max(warmup, 1), max(0.0, (steps - step) / max(steps - warmup, 1)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _sample(split: Split, users: int) -> Split:

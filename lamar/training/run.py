@@ -5,24 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
 import torch
 
 from lamar import console
 from lamar.evaluation.metrics import summarise
 from lamar.evaluation.ranks import SCHEMA
-from lamar.models import TRAINERS, Sequences
+from lamar.models import MODELS, Watch
 from lamar.params import AnyRun
 from lamar.tracking import Tracker
 from lamar.training import fit
-from lamar.training.fit import Epoch
+from lamar.training.checkpoint import Checkpoints
+from lamar.training.course import Epoch
+from lamar.training.examples import Split
 
 CURVE = {"seed": pl.Int32, "stage": pl.Int32, "epoch": pl.Int32, "loss": pl.Float64, "validation_ndcg@10": pl.Float64}
 
 Track = Callable[[int], AbstractContextManager[Tracker]]
 """Opens the tracking of one seed."""
+
+
+class Examples(Protocol):
+    """What a model is trained on and ranks; of it, what is ranked in the end.
+
+    test: histories, and the columns of their targets in the model's scores; ids: the users, targets: the items.
+    """
+
+    test: Split
+    ids: np.ndarray
+    targets: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,22 +48,30 @@ class Trained:
     weights: dict[int, dict[str, torch.Tensor]]
 
 
-def train(run: AnyRun, sequences: Sequences, track: Track) -> Trained:
+def train(run: AnyRun, examples: Examples, track: Track, checkpoints: Checkpoints | None = None) -> Trained:
     """Train `run` once per seed and rank the test targets with each.
 
+    With `checkpoints`, a training that was cut off goes on where it stood, seeds that were done included.
     Raises LamarError when a score is NaN.
     """
     ranks, curve, weights = [], [], {}
     for seed in run.seeds:
         with track(seed) as tracker:
-            model = _train_seed(run, sequences, seed, tracker, curve)
-            ranks.append(_test_ranks(model, sequences, run, seed))
+            model = _train_seed(run, examples, seed, tracker, curve, checkpoints)
+            ranks.append(_test_ranks(model, examples, run, seed))
             tracker.metrics(summarise(ranks[-1], "expected"))
         weights[seed] = model.state_dict()
     return Trained(pl.concat(ranks), pl.DataFrame(curve, schema=CURVE, orient="row"), weights)
 
 
-def _train_seed(run: AnyRun, sequences: Sequences, seed: int, tracker: Tracker, curve: list[tuple[Any, ...]]) -> Any:
+def _train_seed(
+    run: AnyRun,
+    examples: Examples,
+    seed: int,
+    tracker: Tracker,
+    curve: list[tuple[Any, ...]],
+    checkpoints: Checkpoints | None,
+) -> Any:
     """Train with one seed under a progress bar, adding a line to `curve` for every epoch."""
     epochs = getattr(run, "epochs", 1) + getattr(run, "second_epochs", 0)
     with console.progress() as bar:
@@ -61,15 +83,15 @@ def _train_seed(run: AnyRun, sequences: Sequences, seed: int, tracker: Tracker, 
             tracker.epoch(values, step=sum(line[0] == seed for line in curve))
             bar.update(task, advance=1, note=f"loss {epoch.loss:.3f}, validation NDCG@10 {epoch.validation:.4f}")
 
-        model = TRAINERS[run.model](run, sequences, seed, seen)
+        watch = Watch(seen, lambda stage: checkpoints and checkpoints.of(seed, stage))
+        model = MODELS[run.model].train(run, examples, seed, watch)
         bar.update(task, completed=epochs)
     return model
 
 
-def _test_ranks(model: Any, sequences: Sequences, run: AnyRun, seed: int) -> pl.DataFrame:
+def _test_ranks(model: Any, examples: Examples, run: AnyRun, seed: int) -> pl.DataFrame:
     """The ranks table (contract 4) of one seed."""
-    test = sequences.users.test
-    greater, equal, candidates = fit.ranks(model, test, run)
-    columns = (sequences.users.ids, test.targets, seed, greater, equal, candidates)
+    greater, equal, candidates = fit.ranks(model, examples.test, run)
+    columns = (examples.ids, examples.targets, seed, greater, equal, candidates)
     frame = pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)))
     return frame.cast(SCHEMA)

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +154,7 @@ def test_a_full_disk_loses_no_earlier_answer(path: Path) -> None:
     assert writer.returncode == 1
     assert said == "0\n1\n2\n"
     assert complaint == f"error: {path}: cannot be written (File too large); see the message\n"
-    assert path.stat().st_size == 10_000
+    assert path.read_bytes().endswith(b"\n"), "no half line is left, after which others might be written"
     assert list(read(path)) == ["0", "1", "2"]
     write(path, answer("3"))
     assert list(read(path)) == ["0", "1", "2", "3"]
@@ -164,6 +166,42 @@ def test_no_space_left_is_said(tmp_path: Path) -> None:
     with pytest.raises(LamarError, match=r"cannot be written \(No space left on device\); free some disk space"):
         journal.Journal(tmp_path / "model.jsonl", descriptor).append([answer()])
     os.close(descriptor)
+
+
+def test_a_spare_keeps_what_arrives_when_the_disk_is_full(small_disk: Path) -> None:
+    """The first answer that does not fit is an error and kept all the same, and so are some after it."""
+    path = small_disk / "model.jsonl"
+    numbers = count()
+
+    def append_next() -> None:
+        book.append([answer(str(next(numbers)), "x" * 3_000)])
+
+    with opened(path, spare=20_000) as book:
+        with pytest.raises(LamarError, match=r"No space left on device"):
+            deque(iter(append_next, "never"), maxlen=0)
+        append_next()
+        append_next()
+    assert list(read(path)) == [str(number) for number in range(next(numbers))]
+
+
+def test_no_room_for_a_spare_is_said_before_anything_is_asked(small_disk: Path) -> None:
+    with (
+        pytest.raises(LamarError, match=r"cannot be written \(No space left on device\)"),
+        opened(small_disk / "model.jsonl", spare=1 << 20),
+    ):
+        pass
+    assert os.statvfs(small_disk).f_bavail > 20, "nothing of the spare is left"
+
+
+def test_answers_of_local_models_are_written_as_ever() -> None:
+    line = '{"finish_reason": "stop", "input_tokens": 3, "key": "k", "model": "m", "output_tokens": 4, "text": "t"}\n'
+    assert to_line(answer(text="t")) == line
+
+
+def test_a_remote_answer_keeps_how_long_it_took(path: Path) -> None:
+    measured = Answer("k", "m", "t", "stop", 1, 2, seconds=0.5, attempts=3)
+    write(path, measured)
+    assert read(path) == {"k": measured}
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 STAGES = {
     "fetch@ml-100k": "python stages/fetch.py ml-100k",
     "prepare@ml-100k": "python stages/prepare.py ml-100k",
+    "propose@ml-100k-qwen-coder": "python stages/propose.py ml-100k qwen-coder",
     "generate@ml-100k-qwen-coder": "python stages/generate.py ml-100k qwen-coder",
     "signals@ml-100k-qwen-coder": "python stages/signals.py ml-100k qwen-coder",
     "sequences@ml-100k-popularity": "python stages/sequences.py ml-100k popularity",

@@ -33,8 +33,8 @@ from lamar.signals.prompt import load_prompt
 REPOSITORY = Path(__file__).parents[2]
 ANSWERS = REPOSITORY / "data/journals/ml-100k/qwen-coder.jsonl"
 RUNS = ["popularity", "sasrec", "recformer-lamar", "recformer-placebo"]
-MADE = ["data/raw", "data/prepared", "data/responses", "data/signals", "data/sequences", "models", "ranks", "metrics"]
-MADE += ["data/embeddings", "report", "dvc.lock", ".dvc/cache"]
+MADE = [f"data/{name}" for name in ("raw", "prepared", "proposals", "responses", "signals", "embeddings", "sequences")]
+MADE += ["models", "ranks", "metrics", "report", "dvc.lock", ".dvc/cache"]
 FILMS = """
 Contact (1997)|Drama, Sci-Fi
 Fargo (1996)|Crime, Drama, Thriller
@@ -174,6 +174,7 @@ def edit_params(root: Path, weights: str) -> None:
         for preset, changes in SMALL.items():
             params["presets"][preset].update(changes)
         params["runs"]["sasrec"]["seeds"] = [0, 1]
+        params["signals"]["encoder"] = "tiny"
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from encoders import difference, recformer, tokens
 from lamar.errors import LamarError
 from lamar.recformer.attention import Attention, window_mask
 from lamar.recformer.model import Layer
+from lamar.training.dropout import dropout
 
 LENGTHS = [80, 3, 1, 41]
 
@@ -26,11 +27,40 @@ def explicit_cls_attention(attention: Attention, rows: torch.Tensor) -> torch.Te
 @torch.no_grad()
 def test_folded_cls_attention_is_the_explicit_one():
     torch.manual_seed(0)
-    attention = Attention(hidden=24, heads=3)
+    attention = Attention(hidden=24, heads=3, dropout=0.0)
     rows = 3 * torch.randn(len(LENGTHS), max(LENGTHS), 24)
     folded = attention.of_cls(rows, torch.tensor(LENGTHS))
     explicit = torch.stack([explicit_cls_attention(attention, row[:n]) for row, n in zip(rows, LENGTHS, strict=True)])
     assert difference(folded, explicit) < 1e-5
+
+
+@torch.no_grad()
+def test_folded_cls_attention_drops_the_probabilities_that_the_explicit_one_drops():
+    torch.manual_seed(0)
+    attention = Attention(hidden=24, heads=3, dropout=0.4).train()
+    rows = torch.randn(5, 7, 24)
+    query = attention.query_global(rows[:, :1]).view(5, 1, 3, 8).transpose(1, 2)
+    key, value = (
+        projection(rows).view(5, 7, 3, 8).transpose(1, 2)
+        for projection in (attention.key_global, attention.value_global)
+    )
+    weights = (query @ key.transpose(2, 3) / 8**0.5).softmax(-1)
+    torch.manual_seed(1)
+    explicit = dropout(weights, 0.4, training=True) @ value
+    torch.manual_seed(1)
+    folded = attention.of_cls(rows, torch.full((5,), 7))
+    assert difference(folded, explicit.reshape(5, 24)) < 1e-5
+
+
+@torch.no_grad()
+def test_attention_probabilities_are_dropped_in_training_alone():
+    torch.manual_seed(0)
+    attention = Attention(hidden=24, heads=3, dropout=0.4)
+    rows, lengths = torch.randn(2, 7, 24), torch.tensor([7, 7])
+    mask = window_mask(lengths, 7, 3)
+    first, second = (attention.train()(rows, mask, lengths) for _ in range(2))
+    assert (first[:, 1:] - second[:, 1:]).abs().max() > 1e-2
+    assert torch.equal(*(attention.eval()(rows, mask, lengths) for _ in range(2)))
 
 
 @torch.no_grad()

@@ -129,3 +129,68 @@ def test_files_that_are_not_there(tmp_path):
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(LamarError, match=r"model\.safetensors: no such file; run dvc repro backbone"):
         started(tmp_path)
+
+
+def published(folder, item_positions=51):
+    """A checkpoint as Recformer's authors save it: a Longformer with four token types and item positions, and more."""
+    theirs = saved(folder, "longformer", type_vocab_size=4)
+    named = {f"longformer.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    (folder / "model.safetensors").unlink()
+    torch.manual_seed(3)
+    named["longformer.embeddings.item_position_embeddings.weight"] = torch.randn(item_positions, 32)
+    named["item_embedding.weight"] = torch.randn(7, 32)
+    torch.save(named, folder / "recformer_seqrec_ckpt.bin")
+    return theirs, named
+
+
+@torch.no_grad()
+def test_a_published_recformer(tmp_path, capsys):
+    theirs, named = published(tmp_path)
+    ours = from_encoder(tmp_path, shape_of(tmp_path, LAYERS, 50, window=32, dropout=0.1, pooling="cls")).eval()
+    assert "not used: item_embedding" in " ".join(capsys.readouterr().err.split())
+    batch = tokens([1, 40, 131])
+    items = named["longformer.embeddings.item_position_embeddings.weight"][batch.items]
+    given = theirs.embeddings.word_embeddings(batch.ids) + items
+    seen_by_all = torch.zeros_like(batch.ids)
+    seen_by_all[:, 0] = 1
+    expected = theirs(
+        inputs_embeds=given,
+        token_type_ids=batch.types,
+        attention_mask=attention_mask(batch),
+        global_attention_mask=seen_by_all,
+    ).last_hidden_state[:, 0]
+    assert difference(ours(*batch.arguments), expected) < 1e-5
+
+
+def test_more_item_positions_than_the_checkpoint_has_start_neutral(tmp_path):
+    _, named = published(tmp_path)
+    table = started_with(tmp_path, items=80).embeddings.item_position.weight
+    assert torch.equal(table[:51], named["longformer.embeddings.item_position_embeddings.weight"])
+    assert not table[51:].any()
+
+
+def started_with(folder, items):
+    return from_encoder(folder, shape_of(folder, LAYERS, items, window=32, dropout=0.1, pooling="cls"))
+
+
+class Trap:
+    """What a pickle could do to who opens it."""
+
+    def __reduce__(self):
+        return print, ("opened",)
+
+
+def test_a_file_with_more_than_weights_is_not_opened(tmp_path, capsys):
+    encoder("bert").config.save_pretrained(tmp_path)
+    torch.save({"x": Trap()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(LamarError, match="pytorch_model.bin: holds more than weights, which is not opened"):
+        started(tmp_path)
+    assert "opened" not in capsys.readouterr().out
+
+
+def test_weights_of_another_size_than_the_config(tmp_path):
+    saved(tmp_path, "bert")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 91}))
+    with pytest.raises(LamarError, match=r"model.safetensors: does not fit .*config.json \(size mismatch"):
+        started(tmp_path)

@@ -10,12 +10,13 @@ import pytest
 
 from lamar.errors import LamarError
 from lamar.llm import journal
-from lamar.params import LocalGenerator
+from lamar.params import LocalGenerator, load
 from lamar.signals import generate, verify
 from lamar.signals.generate import Question, answers, journal_path, questions, read_items, share, write_responses
 from lamar.signals.prompt import Prompt
 
 PROMPT = Prompt("Use", "write what it is for .", (({"title": "small red drum"}, "play music at school"),))
+SETTINGS = load(Path(__file__).parents[2] / "params.yaml").generate.model_copy(update={"batch": 3})
 ITEMS = pl.DataFrame(
     {
         "item_id": ["c", "a", "d", "b", "e"],
@@ -37,7 +38,7 @@ def asked(tiny_llm: LocalGenerator) -> list[Question]:
 
 
 def ask(asked: list[Question], llm: LocalGenerator) -> dict[str, journal.Answer]:
-    return answers(asked, "shop", "tiny", llm, batch=3)
+    return answers(asked, "shop", "tiny", llm, SETTINGS)
 
 
 def lose_the_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -206,7 +207,6 @@ def test_nothing_to_verify(asked: list[Question], tiny_llm: LocalGenerator) -> N
 
 def test_the_answers_of_the_project_answer_todays_questions(request: pytest.FixtureRequest) -> None:
     """Fails when a prompt, the sampling or the weights change and the shipped answers do not."""
-    from lamar.params import load
     from lamar.signals.prompt import load_prompt
 
     root = request.config.rootpath
@@ -222,3 +222,19 @@ def test_the_answers_of_the_project_answer_todays_questions(request: pytest.Fixt
         if items.exists():
             today = questions(pl.read_parquet(items), dataset.attributes, load_prompt(dataset.prompt), writer)
             assert {question.key for question in today} == answered.keys()
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "scientific"])
+def test_no_item_that_was_paid_for_is_touched_by_what_guards_the_prompt(
+    dataset: str, request: pytest.FixtureRequest
+) -> None:
+    from lamar.params import load
+    from lamar.signals.prompt import as_data
+
+    root = request.config.rootpath
+    prepared = root / "data/prepared" / dataset / "items.parquet"
+    if not prepared.exists():
+        pytest.skip(f"{dataset} is not prepared: dvc repro prepare")
+    attributes = load(root / "params.yaml").datasets[dataset].attributes
+    texts = [text for row in pl.read_parquet(prepared).select(attributes).iter_rows() for text in row if text]
+    assert [text for text in texts if as_data(text) != text] == []

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lamar.params import SignalRules
-from lamar.signals.parse import clean, problem
-
-RULES = SignalRules(min_words=3, max_words=6)
+from lamar.signals.parse import clean
 
 
 @pytest.mark.parametrize(
@@ -28,6 +25,25 @@ RULES = SignalRules(min_words=3, max_words=6)
         ("Warm rock; Music Genre: any", "Warm rock; Music Genre: any"),
         ("Music Genre:", ""),
         ("", ""),
+        ("Output: Warm rock", "Warm rock"),
+        ("Answer: Music Genre: Warm rock", "Warm rock"),
+        ("Output - loud and warm", "Output - loud and warm"),
+        ("- Warm rock", "Warm rock"),
+        ("1. Warm rock", "Warm rock"),
+        ("### Music Genre: Warm rock", "Warm rock"),
+        ("```\nWarm rock\n```", "Warm rock"),
+        ("```text\nWarm rock\n```", "Warm rock"),
+        ("*Warm* **rock** and `pop`", "Warm rock and pop"),
+        ("Sure! Here is the Music Genre: Warm rock", "Warm rock"),
+        ('Here\'s a 10-word answer:\n\n"Warm rock"', "Warm rock"),
+        ("Here: Warm rock", "Here: Warm rock"),
+        ("'It's warm rock'", "It's warm rock"),
+        ("'Warm' and 'cold'", "'Warm' and 'cold'"),
+        ("Rock for the 'GP'", "Rock for the 'GP'"),
+        ('""', ""),
+        ("3 by 4*5 mm", "3 by 4*5 mm"),
+        ("90s rock - loud", "90s rock - loud"),
+        ("#1 choice of snake_case fans", "#1 choice of snake_case fans"),
     ],
 )
 def test_clean(answer: str, signal: str) -> None:
@@ -41,27 +57,3 @@ def test_a_name_with_either_apostrophe(answer: str) -> None:
 
 def test_a_name_is_no_pattern() -> None:
     assert clean("Use (main): cuts glass", "Use (main)") == "cuts glass"
-
-
-@pytest.mark.parametrize(
-    ("signal", "finish_reason", "reason"),
-    [
-        ("Cuts glass at home.", "stop", None),
-        ("Cuts glass well.", "stop", None),
-        ("Cuts thick glass at home quickly.", "stop", None),
-        ("", "stop", "empty"),
-        ("", "length", "empty"),
-        ("Cuts glass at", "length", "truncated"),
-        ("I'm sorry, no.", "stop", "refusal"),
-        ("I’m unable to tell.", "stop", "refusal"),
-        ("I can't say that.", "stop", "refusal"),
-        ("As an AI language model I cannot know what this very long product is.", "stop", "refusal"),
-        ("Cuts glass.", "stop", "too short"),
-        ("Cuts thick glass at home quite quickly.", "stop", "too long"),
-        ("diamond GLASS cutter.", "stop", "repeats the title"),
-        ("Diamond glass cutter for glass", "stop", None),
-        ("Sorry cannot is a song", "stop", None),
-    ],
-)
-def test_why_a_signal_is_not_kept(signal: str, finish_reason: str, reason: str | None) -> None:
-    assert problem(signal, "Diamond Glass Cutter", finish_reason, RULES) == reason

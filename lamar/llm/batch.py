@@ -1,0 +1,246 @@
+"""OpenAI's Batch API: half the price, answers within 24 hours.
+
+Questions are uploaded as one file, a batch is created from it, awaited, and its answers go to the journal that live
+ones go to. What was sent is written beside the journal before anything else happens, so that a run that ends at any
+point is taken up where it was: a batch is never created twice and never forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamar import console
+from lamar.errors import LamarError
+from lamar.files import read_json, write_json
+from lamar.llm.journal import Answer, Journal
+from lamar.llm.money import Budget, cost
+from lamar.llm.openai import TEMPORARY, base_url, request, said, to_reply
+from lamar.llm.provider import Temporary, api_key, without
+from lamar.llm.runner import GO_ON, REJECTED
+from lamar.params import Generate, OpenaiGenerator
+
+if TYPE_CHECKING:
+    from openai import APIError, OpenAI
+    from openai.types import Batch
+
+    from lamar.signals.prompt import Messages
+
+ENDPOINT = "/v1/chat/completions"
+WINDOW = "24h"  # the only one on offer
+FILE_BYTES = 190_000_000  # OpenAI takes files of up to 200 MB
+ENDED = {"completed", "expired", "cancelled", "failed"}
+
+
+def ask(
+    questions: Mapping[str, Messages], generator: OpenaiGenerator, settings: Generate, budget: Budget, book: Journal
+) -> None:
+    """Ask all questions (key -> chat); every answer is in `book` when this returns.
+
+    A batch of an earlier run is awaited first. What fails in a batch is asked again in the next one. Raises LamarError,
+    with everything answered kept, when a batch fails or brings nothing, and SystemExit after Ctrl-C or SIGTERM.
+    """
+    from openai import APIError, OpenAI
+
+    key = api_key(generator)
+    url = base_url(generator)
+    with OpenAI(base_url=url, api_key=key or "none", max_retries=settings.attempts, timeout=settings.timeout) as client:
+        try:
+            with _interruptible():
+                Batches(client, generator, settings, budget, book).run(questions)
+        except APIError as error:
+            raise LamarError(f"the Batch API at {url}: {without(key, _message(error))}; {GO_ON}") from None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the waiting, not the batch."""
+
+    def end(number: int, _: object) -> None:
+        console.say(f"interrupted: what was sent goes on at the provider; {GO_ON} and fetch the answers")
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Batches:
+    """One batch after the other until all questions are answered."""
+
+    def __init__(
+        self, client: OpenAI, generator: OpenaiGenerator, settings: Generate, budget: Budget, book: Journal
+    ) -> None:
+        """Nothing is sent yet. What is sent is written to <journal>.batch.json."""
+        self._client = client
+        self._generator = generator
+        self._settings = settings
+        self._budget = budget
+        self._book = book
+        self._sent = Path(f"{book.path}.batch.json")
+        self._complaint = ""
+
+    def run(self, questions: Mapping[str, Messages]) -> None:
+        """Ask all questions. Raises what `ask` raises."""
+        left = dict(questions)
+        if self._sent.exists():
+            console.say(f"{self._sent}: a batch of an earlier run is taken up")
+            self._drop(left, self._take_up())
+        while left:
+            chosen = self._affordable(left)
+            self._upload(chosen)
+            came = self._take_up()
+            if not came & left.keys():
+                raise LamarError(f"a batch of {len(chosen):,} questions brought no answer: {self._complaint}; {GO_ON}")
+            self._drop(left, came)
+
+    @staticmethod
+    def _drop(left: dict[str, Messages], came: set[str]) -> None:
+        for key in came & left.keys():
+            del left[key]
+
+    def _affordable(self, left: Mapping[str, Messages]) -> dict[str, Messages]:
+        """As many questions as one batch takes and the budget pays for even if every answer is as long as it may be."""
+        chosen: dict[str, Messages] = {}
+        price, size = 0.0, 0
+        for key, messages in left.items():
+            price += self._budget.most(messages)
+            size += len(self._line(key, messages))
+            full = len(chosen) >= self._settings.batch_requests or size > FILE_BYTES
+            if full or not self._budget.affords(price):
+                break
+            chosen[key] = messages
+        if not chosen:
+            raise self._budget.exhausted()
+        return chosen
+
+    def _line(self, key: str, messages: Messages) -> bytes:
+        body = request(self._generator, messages)
+        line = {"custom_id": key, "method": "POST", "url": ENDPOINT, "body": body}
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+    def _upload(self, chosen: Mapping[str, Messages]) -> None:
+        """Upload the questions; what happens to the file from here on is known from the file beside the journal."""
+        lines = b"".join(self._line(key, messages) for key, messages in chosen.items())
+        uploaded = self._client.files.create(file=("questions.jsonl", lines), purpose="batch")
+        write_json(self._sent, {"base_url": base_url(self._generator), "file": uploaded.id, "questions": len(chosen)})
+
+    def _take_up(self) -> set[str]:
+        """Bring what was sent to its end; the keys that are done with. The file beside the journal is gone then."""
+        sent = read_json(self._sent)
+        if sent["base_url"] != base_url(self._generator):
+            raise LamarError(
+                f"{self._sent}: a batch is under way at {sent['base_url']}; fetch it with the generator that sent it, "
+                "or delete this file to give it up"
+            )
+        batch = self._await(self._created(sent))
+        if batch.status == "failed":
+            self._sent.unlink()
+            problems = batch.errors.data if batch.errors and batch.errors.data else []
+            raise LamarError(f"batch {batch.id} failed: {problems[0].message if problems else 'no reason given'}")
+        came = self._merge(batch)
+        self._sent.unlink()
+        console.say(
+            f"batch {batch.id} is {batch.status}: {len(came):,} of {sent['questions']:,} questions are done with"
+        )
+        if batch.status == "cancelled":
+            raise LamarError(f"batch {batch.id} was cancelled; its answers are kept: {GO_ON}")
+        return came
+
+    def _created(self, sent: dict[str, Any]) -> Batch:
+        """The batch of an uploaded file: created now, unless an earlier run did and ended before it could say so."""
+        if "batch" in sent:
+            return self._client.batches.retrieve(sent["batch"])
+        known = (batch for batch in self._client.batches.list(limit=100) if batch.input_file_id == sent["file"])
+        batch = next(known, None)
+        if batch is None:
+            once = self._client.with_options(max_retries=0)  # a second attempt might make, and cost, a second batch
+            batch = once.batches.create(
+                input_file_id=sent["file"], endpoint=ENDPOINT, completion_window=WINDOW
+            )  # fmt: skip
+        write_json(self._sent, sent | {"batch": batch.id})
+        return batch
+
+    def _await(self, batch: Batch) -> Batch:
+        """Look at a batch now and then until it has ended. An outage of the network is waited for, within bounds."""
+        from openai import APIError
+
+        seen = time.monotonic()
+        with console.progress() as bar:
+            task = bar.add_task("batch", total=None, note="")
+            while batch.status not in ENDED:
+                note = batch.status
+                if counts := batch.request_counts:
+                    bar.update(task, total=counts.total or None, completed=counts.completed + counts.failed)
+                bar.update(task, note=f"{note}; Ctrl-C ends the waiting, not the batch")
+                time.sleep(self._settings.poll)
+                try:
+                    batch = self._client.batches.retrieve(batch.id)
+                    seen = time.monotonic()
+                except APIError as error:
+                    if not _passing(error) or time.monotonic() - seen > self._settings.longest_wait:
+                        raise
+        return batch
+
+    def _merge(self, batch: Batch) -> set[str]:
+        """The answers of a batch into the journal; the keys that need not be asked again."""
+        answers, rejected = [], []
+        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            for line in self._client.files.content(file).content.splitlines():
+                found = self._answer(json.loads(line))
+                if found is not None:
+                    (rejected if found.finish_reason == REJECTED else answers).append(found)
+        kept = answers + (rejected if answers else [])  # a wrong setting rejects every question
+        self._book.append(kept)
+        self._book.sync()
+        used = ((answer.input_tokens, answer.output_tokens) for answer in kept)
+        self._budget.spent += sum(cost(self._generator, *tokens) for tokens in used)
+        return {answer.key for answer in kept}
+
+    def _answer(self, line: dict[str, Any]) -> Answer | None:
+        """One line of a result; None when the question is to be asked again."""
+        from openai.types.chat import ChatCompletion
+
+        response = line.get("response") or {}
+        status = response.get("status_code", 500)
+        if status == 200:
+            try:
+                reply = to_reply(ChatCompletion.construct(**response["body"]))
+            except Temporary as trouble:
+                self._complaint = str(trouble)
+                return None
+            used = reply.input_tokens, reply.output_tokens
+            return Answer(line["custom_id"], reply.model, reply.text, reply.finish_reason, *used)
+        self._complaint = _complaint(line.get("error") or response.get("body") or {})
+        if status in TEMPORARY or status >= 500:
+            return None
+        return Answer(line["custom_id"], self._generator.model, "", REJECTED, 0, 0)
+
+
+def _complaint(body: dict[str, Any]) -> str:
+    """The provider's message in the body of a failed request."""
+    error = body.get("error") or body
+    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
+
+
+def _passing(error: APIError) -> bool:
+    """Whether looking again may help."""
+    from openai import APIConnectionError, APIStatusError
+
+    if isinstance(error, APIStatusError):
+        return error.status_code in TEMPORARY or error.status_code >= 500
+    return isinstance(error, APIConnectionError)
+
+
+def _message(error: APIError) -> str:
+    from openai import APIStatusError
+
+    return said(error) if isinstance(error, APIStatusError) else f"{error} ({error.__cause__ or type(error).__name__})"

@@ -1,0 +1,88 @@
+"""An LLM that ranks a pool of candidates, fine-tuned with LoRA (Hu et al. 2022) to name the next one (paper, Eq. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from lamar.params import LoraRun
+from lamar.rankers.likelihood import Case, Row, answer_log_likelihoods, packed, row_of, token_log_likelihoods
+from lamar.rankers.pools import Pool
+from lamar.rankers.prompts import Catalogue
+
+
+class LoraRanker(nn.Module):
+    """A causal LM with an adapter: of all its weights only the adapter's are trained and saved."""
+
+    def __init__(self, folder: Path, run: LoraRun, catalogue: Catalogue, train: Sequence[tuple[Pool, int]]) -> None:
+        """`folder`: a model as transformers saves it; `train`: pools and the places of their targets."""
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        super().__init__()
+        self._run = run
+        self._catalogue = catalogue
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation="sdpa")
+        if run.gradient_checkpointing:
+            base.activation_checkpointing_enable({"use_reentrant": False})
+        adapter = LoraConfig(
+            r=run.rank,
+            lora_alpha=run.alpha,
+            lora_dropout=run.dropout,
+            target_modules=list(run.targets),
+            task_type="CAUSAL_LM",
+        )
+        self.llm = get_peft_model(base, adapter)
+        self._train = [self._case(pool, only=place) for pool, place in train]
+
+    def batches(self, rng: np.random.Generator) -> list[Row]:
+        """All training pools, `batch` of them in a row, in random order."""
+        order = rng.permutation(len(self._train))
+        size = self._run.batch
+        return [row_of([self._train[i] for i in order[start : start + size]]) for start in range(0, len(order), size)]
+
+    def loss(self, batch: Row) -> Tensor:
+        """Mean negative log-likelihood of the answers' tokens; the question's are read, not learned."""
+        return -token_log_likelihoods(self.llm, batch).mean()
+
+    def renew(self) -> None:
+        """Scoring reads nothing but the weights."""
+
+    def scores(self, pools: Sequence[Pool]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (rows, float32 (rows, candidates)): the mean log-likelihood of each candidate's answer.
+
+        As many pools share a pass as `row_tokens` allows.
+        """
+        self.eval()
+        cases = [self._case(pool) for pool in pools]
+        for group in packed(cases, self._run.row_tokens):
+            scores = answer_log_likelihoods(self.llm, row_of([cases[number] for number in group]))
+            yield np.array(group), scores.view(len(group), -1).float().cpu().numpy()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """The adapter's weights."""
+        from peft import get_peft_model_state_dict
+
+        return get_peft_model_state_dict(self.llm)
+
+    def load_state_dict(self, state: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> None:
+        """Take up an adapter that `state_dict` gave."""
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(self.llm, dict(state))
+
+    def _case(self, pool: Pool, only: int | None = None) -> Case:
+        """Token ids of a pool's question and of its answers, or of the answer for the candidate at `only`."""
+        asked = [{"role": "user", "content": self._catalogue.question(pool, self._run.answer)}]
+        text = self._tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        answers = self._catalogue.answers(pool, self._run.answer)
+        written = self._ids(answers if only is None else [answers[only]])
+        return Case(self._ids([text])[0], [[*tokens, self._tokenizer.eos_token_id] for tokens in written])
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self._tokenizer(texts, add_special_tokens=False)["input_ids"]

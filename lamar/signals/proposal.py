@@ -1,0 +1,114 @@
+"""The signal of a dataset, as proposed or pinned: the prompt that asks for it, and how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lamar.errors import LamarError
+from lamar.files import read_json, write_json
+from lamar.params import Dataset, Propose, SignalRules
+from lamar.signals.parse import clean
+from lamar.signals.prompt import Messages, Prompt, load_prompt, prompt_from
+from lamar.signals.propose import STRATEGIES, Ask, Brief, Idea, listed, texts_of
+from lamar.signals.quality import ASKED_WORDS
+from lamar.signals.rules import Candidate, context_of, problem
+
+AUTO = "auto"  # as a dataset's `prompt`: nobody wrote one
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A prompt, the strategy that found its signal ("pinned": a person), why, and what was said to find it."""
+
+    strategy: str
+    reasoning: str
+    prompt: Prompt
+    conversation: Messages
+
+
+def propose(
+    ask: Ask,
+    name: str,
+    items: pl.DataFrame,
+    dataset: Dataset,
+    strategy: str | None,
+    settings: Propose,
+    rules: SignalRules,
+) -> Proposal:
+    """The proposal for the dataset `name` by `strategy`; None: its pinned prompt, or Auto-CoT where that is `auto`.
+
+    items: item_id and the attributes. Nothing is asked for a pinned prompt. Raises LamarError when the dataset does not
+    say what it is about, the model names no feature, or none of its examples keeps the rules.
+    """
+    pinned = None if dataset.prompt == AUTO else load_prompt(dataset.prompt)
+    if pinned and not strategy:
+        return Proposal("pinned", "", pinned, ())
+    if not dataset.about:
+        raise LamarError(
+            f"params.yaml: datasets.{name}.about: missing; say what the items are, e.g. musical instruments"
+        )
+    drawn = _drawn(items, dataset.attributes, settings)
+    brief = Brief(name, dataset.about, dataset.attributes, drawn, pinned.signal if pinned else "")
+    strategy = strategy or "auto-cot"
+    idea = STRATEGIES[strategy](ask, brief)
+    prompt = written_prompt(ask, brief, idea, settings.examples, rules)
+    return Proposal(strategy, idea.reasoning, prompt, idea.conversation)
+
+
+def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: SignalRules) -> Prompt:
+    """A prompt like those that come with the project: a task, and examples that the model itself writes.
+
+    The examples are the first answers about `brief.items` that keep the rules and the asked length. Raises LamarError
+    when there is none.
+    """
+    task = texts_of("answers")["task"].format(
+        attributes=listed(brief.attributes), about=brief.about, signal=idea.signal
+    )
+    bare = Prompt(idea.signal, task, ())
+    answers = ask([bare.messages(item) for item in brief.items])
+    signals = [clean(answer.text, idea.signal) for answer in answers]
+    context = context_of(rules, bare, (), ())
+    good = []
+    for item, answer, signal in zip(brief.items, answers, signals, strict=True):
+        candidate = Candidate(signal, ", ".join(item.values()), answer.finish_reason)
+        if len(signal.split()) in ASKED_WORDS and problem(candidate, context) is None:
+            good.append((item, signal))
+    if not good:
+        raise LamarError(
+            f"{brief.dataset}: none of {len(answers)} answers ({signals[0][:60]!r}, ...) can be an example of "
+            f"{idea.signal}; pin a prompt: datasets.{brief.dataset}.prompt"
+        )
+    return replace(bare, examples=tuple(good[:examples]))
+
+
+def _drawn(items: pl.DataFrame, attributes: Sequence[str], settings: Propose) -> list[dict[str, str]]:
+    """Random items that have a title: their attributes that are not empty."""
+    titled = items.sort("item_id").filter(pl.col(attributes[0]).str.len_chars() > 0).select(attributes)
+    order = np.random.default_rng(settings.seed).permutation(titled.height)[: settings.items]
+    rows = [titled.row(int(place), named=True) for place in order]
+    return [{attribute: text for attribute, text in row.items() if text} for row in rows]
+
+
+def write_proposal(path: Path, proposal: Proposal) -> None:
+    """Write a proposal as JSON, for people to read and for `read_prompt`."""
+    prompt = proposal.prompt
+    content: dict[str, Any] = {
+        "strategy": proposal.strategy,
+        "signal": prompt.signal,
+        "reasoning": proposal.reasoning,
+        "task": prompt.task,
+        "examples": [{"item": dict(item), "signal": signal} for item, signal in prompt.examples],
+        "conversation": list(proposal.conversation),
+    }
+    write_json(path, content)
+
+
+def read_prompt(path: Path) -> Prompt:
+    """The prompt of a proposal. Raises LamarError when the file is missing or broken."""
+    return prompt_from(read_json(path), path)

@@ -1,0 +1,58 @@
+"""How near texts are in meaning: unit vectors of a sentence encoder, and what similarity chance alone gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamar import console
+from lamar.errors import LamarError
+
+BATCH = 64  # texts encoded at once; sorted by length, so that little is padded
+TOKENS = 256  # all-MiniLM-L6-v2 reads no more
+FEWEST = 20  # texts; fewer tell no quantile of chance
+SHIFTS = 50  # chance is measured on this many random partners a text: enough for a quantile to two digits
+
+
+def encode(texts: Sequence[str], encoder: Path) -> np.ndarray:
+    """Unit vectors (texts, width) of the sentence encoder in the folder `encoder`: mean-pooled, as MiniLM was trained.
+
+    Equal texts are encoded once. Raises LamarError when the folder is not there.
+    """
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
+    vectors = []
+    with console.progress() as bar:
+        task = bar.add_task("encoding", total=len(distinct), note="loading the encoder")
+        model = _load(encoder)
+        for start in range(0, len(distinct), BATCH):
+            batch = distinct[start : start + BATCH]
+            vectors.append(model.encode(batch, batch_size=BATCH, show_progress_bar=False))
+            bar.update(task, advance=len(batch), note="")
+    place = {text: number for number, text in enumerate(distinct)}
+    return np.concatenate(vectors)[[place[text] for text in texts]]
+
+
+def _load(encoder: Path) -> Any:
+    if not (encoder / "model.safetensors").exists():
+        raise LamarError(f"{encoder}/model.safetensors: no such file; run dvc repro backbone")
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    words = Transformer(str(encoder), max_seq_length=TOKENS)
+    return SentenceTransformer(modules=[words, Pooling(words.get_embedding_dimension(), "mean"), Normalize()])
+
+
+def chance(left: np.ndarray, right: np.ndarray, quantile: float) -> float:
+    """The quantile of the similarity of rows of `left` with *other* rows of `right` (both (n, width), unit vectors).
+
+    Row i meets i + s for at most SHIFTS shifts s, evenly spaced over all rows: nothing is drawn. With fewer than FEWEST
+    rows: -1, below which no similarity is.
+    """
+    if len(left) < FEWEST:
+        return -1.0
+    shifts = np.unique(np.linspace(1, len(left) - 1, SHIFTS).astype(int))
+    similar = [(left * np.roll(right, -shift, axis=0)).sum(1) for shift in shifts]
+    return float(np.quantile(np.concatenate(similar), quantile))

@@ -1,0 +1,276 @@
+"""The stage `generate` as a process: interrupted, killed, on a full disk, started twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from llm_generators import SECRET
+from llm_server import FAULTS, Server, failure
+
+from lamar.llm import journal
+
+REPOSITORY = Path(__file__).parents[2]
+STAGE = [sys.executable, str(REPOSITORY / "stages/generate.py"), "ml-100k", "gpt-4o-mini"]
+RESPONSES = Path("data/responses/ml-100k/gpt-4o-mini.jsonl")
+
+# Forks the stage for every line it reads: imports, which are slow, are made once.
+FORKS = f"""
+import os, runpy, sys
+import openai.resources.chat.completions
+from lamar import console
+from lamar.llm import asking, openai as _
+from lamar.signals import generate
+sys.argv = {STAGE[1:]!r}
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        os._exit(0)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+"""
+
+
+class Place:
+    """A folder to run the stage in, with a catalogue of `items` films and the server as OpenAI."""
+
+    def __init__(self, folder: Path, server: Server, items: int, **changes: object) -> None:
+        self.folder = folder
+        self.items = items
+        self.environment = os.environ | {
+            "OPENAI_API_KEY": SECRET,
+            "PYTHONPATH": str(REPOSITORY),
+            "LAMAR_JOURNAL": str(folder / "journal"),
+            "NO_COLOR": "1",
+        }
+        params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+        entry = params["generators"]["gpt-4o-mini"]
+        unlimited = {"requests_per_minute": None, "tokens_per_minute": None}
+        entry |= {"base_url": server.url, "budget_usd": 100, **unlimited, **changes}
+        params["generate"] |= {"backoff": 0.01, "poll": 0.05}
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        names = [f"Film {number}" for number in range(items)]
+        table = pl.DataFrame({"item_id": [str(n) for n in range(items)], "title": names, "genre": ["Drama"] * items})
+        (folder / "data/prepared/ml-100k").mkdir(parents=True)
+        table.write_parquet(folder / "data/prepared/ml-100k/items.parquet")
+
+    @property
+    def journal(self) -> Path:
+        return Path(self.environment["LAMAR_JOURNAL"]) / "gpt-4o-mini.jsonl"
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command or STAGE, cwd=self.folder, env=self.environment, text=True, **pipes)
+
+    def run(self) -> tuple[int, str]:
+        """Status and standard error of a run to its end."""
+        process = self.start()
+        _, complaint = process.communicate(timeout=300)
+        assert "Traceback" not in complaint, complaint
+        return process.returncode, complaint
+
+    def answered(self) -> int:
+        """Lines of the journal, each of which is another answer."""
+        lines = self.journal.read_bytes().count(b"\n") if self.journal.exists() else 0
+        assert len(journal.read(self.journal)) == lines
+        return lines
+
+    def responses(self) -> int:
+        return len((self.folder / RESPONSES).read_text().splitlines())
+
+
+@pytest.fixture
+def place(server: Server, tmp_path: Path) -> Callable[..., Place]:
+    def make(items: int, **changes: object) -> Place:
+        return Place(tmp_path, server, items, **changes)
+
+    return make
+
+
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_run_finishes_what_is_in_flight(server: Server, place, number: int, status: int) -> None:
+    here = place(60, concurrency=4)
+    server.latency = 0.5
+    process = here.start()
+    until(lambda: server.requests >= 6)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status
+    assert here.answered() == server.requests == server.answered < 60
+    assert "requests in flight; once more abandons them" in said
+    kept = f"interrupted: {server.requests} of 60 answers came and are kept; run the same command to go on\n"
+    assert said.endswith(kept)
+    assert "Traceback" not in said
+    assert not (here.folder / RESPONSES).exists()
+    server.latency = 0
+    assert here.run()[0] == 0
+    assert here.responses() == here.answered() == server.requests == 60
+
+
+def test_a_second_ctrl_c_abandons_what_is_in_flight(server: Server, place) -> None:
+    here = place(20, concurrency=4)
+    server.latency = 100
+    process = here.start()
+    until(lambda: server.requests == 4)
+    process.send_signal(signal.SIGINT)
+    assert "20 to ask" in process.stderr.readline()
+    assert "finishing 4 requests in flight" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted: 0 of 20 answers came and are kept" in said
+    assert "Traceback" not in said
+
+
+def test_a_batch_goes_on_when_the_waiting_is_interrupted(server: Server, place) -> None:
+    here = place(5, mode="batch")
+    server.looks.extend([FAULTS["503"]] * 100_000)
+    process = here.start()
+    until(lambda: server.calls["retrieve"] > 0)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "interrupted: what was sent goes on at the provider; run the same command to go on" in said
+    server.looks.clear()
+    assert here.run()[0] == 0
+    assert here.responses() == 5
+    assert server.calls["create"] == 1
+
+
+@pytest.fixture
+def forks(place) -> Iterator[Callable[[Place], subprocess.Popen[str]]]:
+    started = []
+
+    def start(here: Place) -> subprocess.Popen[str]:
+        started.append(here.start(sys.executable, "-c", FORKS))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.communicate(timeout=120)
+
+
+def test_kill_9_at_20_random_moments_loses_no_answer_and_asks_none_twice(server: Server, place, forks) -> None:
+    """What is asked again is only what was in flight when the run was killed."""
+    here = place(600, concurrency=8)
+    server.latency = 0.02
+    parent = forks(here)
+    chance = random.Random(0)
+    in_flight = 0
+    for _ in range(20):
+        asked, answered = server.requests, here.answered()
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        child = int(parent.stdout.readline())
+        until(lambda before=asked: server.requests > before)
+        time.sleep(chance.uniform(0, 0.15))
+        os.kill(child, signal.SIGKILL)
+        assert parent.stdout.readline() == "ended\n"
+        until(lambda: server.now == 0)
+        time.sleep(0.05)  # what the dead process had sent arrives
+        until(lambda: server.now == 0)
+        known = journal.read(here.journal)
+        lost = (server.requests - asked) - (len(known) - answered)
+        assert 0 <= lost <= 8, "more were asked and not kept than can have been in flight"
+        in_flight += lost
+        assert answered < len(known) < 600 or lost > 0
+    parent.stdin.write("\n")
+    parent.stdin.flush()
+    parent.stdout.readline()
+    assert parent.stdout.readline() == "ended\n"
+    assert here.responses() == here.answered() == 600
+    assert server.requests == 600 + in_flight
+    assert len(server.asked) == 600
+    assert in_flight > 0, "the kills met nothing in flight"
+
+
+def test_a_full_disk_stops_the_run_and_loses_no_answer(server: Server, place, small_disk: Path) -> None:
+    here = place(600, concurrency=8)
+    here.environment["LAMAR_JOURNAL"] = str(small_disk)
+    status, said = here.run()
+    assert status == 1
+    assert said.splitlines()[-1] == (
+        f"error: {here.journal}: cannot be written (No space left on device); free some disk space and run again"
+    )
+    assert here.answered() == server.answered == server.requests < 600
+    status, said = here.run()
+    assert status == 1, "not even the room for what will be in flight"
+    assert here.answered() == server.answered
+    subprocess.run(["mount", "-o", "remount,size=1m", small_disk], check=True)
+    assert here.run()[0] == 0
+    assert here.answered() == here.responses() == server.requests == 600
+
+
+def test_a_second_process_is_told_that_another_is_asking(server: Server, place) -> None:
+    here = place(30, concurrency=4)
+    server.latency = 1
+    first = here.start()
+    until(lambda: server.requests > 0)
+    status, said = here.run()
+    assert status == 1
+    assert said.splitlines()[-1] == f"error: {here.journal}: another process is asking; wait for it or stop it"
+    server.latency = 0
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    assert server.requests == here.responses() == 30
+
+
+def test_the_key_is_told_nowhere(server: Server, place) -> None:
+    """In no file, on no stream; not even when the server repeats it and the SDK logs all it can."""
+    here = place(30, concurrency=4)
+    here.environment["OPENAI_LOG"] = "debug"
+    told = [failure(status, f"{status} for <key>") for status in (500, 503, 429, 400)]
+    server.script.extend(told)
+    said = []
+    here.run()
+    server.always = failure(401, "wrong key <key>")
+    shutil.rmtree(here.folder / "journal")
+    for mode in ("live", "batch"):
+        params = yaml.safe_load((here.folder / "params.yaml").read_text())
+        params["generators"]["gpt-4o-mini"]["mode"] = mode
+        (here.folder / "params.yaml").write_text(yaml.safe_dump(params))
+        server.looks.append(server.always)
+        status, complaint = here.run()
+        assert status == 1
+        said.append(complaint)
+        assert "***" in complaint
+    assert SECRET not in "".join(said)
+    files = [path for path in here.folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".json" for path in files)
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_usage_and_responses_say_what_the_journal_says(server: Server, place) -> None:
+    here = place(10)
+    assert here.run()[0] == 0
+    usage = json.loads((here.folder / "metrics/ml-100k/gpt-4o-mini/usage.json").read_text())
+    assert (usage["requests"], usage["input_tokens"], usage["retries"]) == (10, 1000, 0)
+    rows = [json.loads(line) for line in (here.folder / RESPONSES).read_text().splitlines()]
+    assert {tuple(row) for row in rows} == {
+        ("item_id", "finish_reason", "input_tokens", "key", "model", "output_tokens", "text")
+    }
+    before = (here.folder / RESPONSES).read_bytes(), usage
+    del here.environment["OPENAI_API_KEY"]
+    assert here.run()[0] == 0
+    after = json.loads((here.folder / "metrics/ml-100k/gpt-4o-mini/usage.json").read_text())
+    assert ((here.folder / RESPONSES).read_bytes(), after) == before
