@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lamar.analysis.embeddings import novelty
-from lamar.analysis.groups import TOPICS, Group, quantiles, ranges, topics, training_counts
+from lamar.analysis.groups import TOPICS, Group, novelty, quantiles, ranges, topics, training_counts
 from lamar.analysis.runs import COMPARED, RunValues
 from lamar.analysis.significance import compared_runs, pair_intervals, resampled_means, run_intervals
 from lamar.params import Buckets, Significance

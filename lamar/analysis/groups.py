@@ -28,6 +28,15 @@ def training_counts(interactions: pl.DataFrame, split: pl.DataFrame, items: int)
     return np.bincount(joined.filter(pl.col("position") < pl.col("train"))["item"], minlength=items)
 
 
+def novelty(vectors: pl.DataFrame) -> np.ndarray:
+    """Cosine distance between each signal and its item's own text, (rows,): 0 repeats it.
+
+    vectors: `signal` and `item`, unit vectors, as lamar.analysis.embeddings writes them.
+    """
+    signal, item = (vectors[name].to_numpy() for name in ("signal", "item"))
+    return 1 - (signal * item).sum(axis=1)
+
+
 def ranges(by: str, values: np.ndarray, edges: Sequence[int]) -> list[Group]:
     """Groups of whole numbers: up to edges[0], up to edges[1], ..., above the last. values: (users,)."""
     starts = [0, *(edge + 1 for edge in edges)]
