@@ -119,7 +119,8 @@ def tiny_backbone(folder: Path) -> str:
     from transformers import BertConfig, BertModel
 
     words = {word.strip("(),") for line in FILMS.split("\n") for word in line.replace("|", " ").split()}
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", *sorted(words)])}
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # all that a BERT tokenizer would add
+    vocabulary = {word: number for number, word in enumerate([*marks, *sorted(words)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
