@@ -222,17 +222,18 @@ def test_a_full_disk_stops_the_run_and_loses_no_answer(server: Server, place, sm
 
 
 def test_a_second_process_is_told_that_another_is_asking(server: Server, place) -> None:
-    here = place(30, concurrency=4)
+    here = place(1000, concurrency=4)
     server.latency = 1
     first = here.start()
     until(lambda: server.requests > 0)
     status, said = here.run()
     assert status == 1
     assert said.splitlines()[-1] == f"error: {here.journal}: another process is asking; wait for it or stop it"
-    server.latency = 0
+    first.send_signal(signal.SIGINT)
     first.communicate(timeout=120)
-    assert first.returncode == 0
-    assert server.requests == here.responses() == 30
+    assert first.returncode == 130
+    assert set(server.asked.values()) == {1}
+    assert server.requests == here.answered()
 
 
 def test_the_key_is_told_nowhere(server: Server, place) -> None:
