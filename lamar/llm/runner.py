@@ -114,15 +114,15 @@ class Runner:
         """One question, asked until it is answered, rejected or given up."""
         for attempt in range(1, self._settings.attempts + 1):
             most = await self._reserve(messages)
-            paid = 0.0
+            spent = 0.0
             try:
                 await self._turn(messages)
                 started = time.perf_counter()
                 reply = await self._reply(messages)
-                paid = cost(self._generator, reply.input_tokens, reply.output_tokens)
+                spent = cost(self._generator, reply.input_tokens, reply.output_tokens) or most  # some count no tokens
                 return self._keep(key, reply, time.perf_counter() - started, attempt)
             except Temporary as trouble:
-                paid = most if trouble.paid else 0.0
+                spent = most if trouble.paid else 0.0
                 self._note(trouble)
                 delay = self._delay(trouble, attempt)
             except Rejected as trouble:
@@ -132,7 +132,7 @@ class Runner:
             except Denied as trouble:
                 return self._stop(LamarError(f"{self._generator.model} refuses to answer: {trouble}"))
             finally:
-                self._budget.settle(most, paid)
+                self._budget.settle(most, spent)
                 self._settled.set()
             if attempt < self._settings.attempts:
                 await self._sleep(delay)
