@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from lamar import console
 from lamar.errors import LamarError
 from lamar.llm.journal import Answer, Journal
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 LONGEST_BACKOFF = 60  # seconds: rate limits are per minute
 REFRESH = 0.5  # seconds between two looks at the progress, and between two fsyncs: what a loss of power may cost
+SHOWN = 60  # characters of an error in the progress bar
 GO_ON = "run the same command to go on"
 REJECTED = "rejected"
 """finish_reason of the empty answer to a question that the provider would not take."""
@@ -217,7 +220,7 @@ class Runner:
 
     def _summary(self, seconds: float) -> str:
         rate = f"{self._answered / seconds:.1f}/s, " if seconds else ""
-        trouble = f", {self._errors:,} errors, the last: {self._last}" if self._errors else ""
+        trouble = f", {self._errors:,} errors, the last: {escape(self._last[:SHOWN])}" if self._errors else ""
         return f"{rate}{self._tokens_used:,} tokens, ${self._budget.spent:.4f}{trouble}"
 
     async def _sleep(self, seconds: float) -> None:
