@@ -72,7 +72,7 @@ def bare(generator: OpenaiGenerator, questions: Mapping[str, Messages]) -> None:
                 completion = await client.chat.completions.create(**request(generator, messages))
                 return completion.choices[0].message.content
 
-        async with AsyncOpenAI(base_url=generator.base_url, api_key="none", max_retries=0) as client:
+        async with AsyncOpenAI(base_url=generator.base_url, api_key="none", max_retries=0, timeout=60) as client:
             await asyncio.gather(*map(ask, questions.values()))
 
     asyncio.run(ask_all())

@@ -493,7 +493,7 @@ def _first_problem(path: Path, error: ValidationError) -> str:
     if not problem["loc"]:
         return f"{path}: is no mapping of sections; restore it with git"
     places = [str(part) for part in problem["loc"]]
-    if places[0] in ("runs", "generators") and len(places) > 3:
+    if places[0] in ("runs", "generators") and len(places) > 2:
         del places[2]  # pydantic names the model or provider that was chosen as if it were a key
     key = ".".join(places)
     remedies = {

@@ -19,7 +19,7 @@ from lamar import console
 from lamar.errors import LamarError
 from lamar.files import read_json, write_json
 from lamar.llm.journal import Answer, Journal
-from lamar.llm.money import Budget, cost
+from lamar.llm.money import Budget, paid
 from lamar.llm.openai import TEMPORARY, base_url, request, said, to_reply
 from lamar.llm.provider import Temporary, api_key, without
 from lamar.llm.runner import GO_ON, REJECTED
@@ -201,8 +201,7 @@ class Batches:
         kept = answers + (rejected if answers else [])  # a wrong setting rejects every question
         self._book.append(kept)
         self._book.sync()
-        used = ((answer.input_tokens, answer.output_tokens) for answer in kept)
-        self._budget.spent += sum(cost(self._generator, *tokens) for tokens in used)
+        self._budget.spent += paid(self._generator, kept)
         return {answer.key for answer in kept}
 
     def _answer(self, line: dict[str, Any]) -> Answer | None:

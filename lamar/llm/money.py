@@ -32,15 +32,24 @@ def characters(messages: Messages) -> int:
 
 
 def cost(generator: RemoteGenerator, input_tokens: float, output_tokens: float) -> float:
-    """USD for so many tokens, as the generator asks (live or in a batch)."""
+    """USD for so many tokens as the generator asks now, live or in a batch."""
     read, written = generator.prices
     return (input_tokens * read + output_tokens * written) / 1e6
+
+
+def paid(generator: RemoteGenerator, answers: Iterable[Answer]) -> float:
+    """USD that answers have cost. Only live answers say how long they took: the others came in a batch, for less."""
+    price = generator.price
+    live = price.input, price.output
+    in_a_batch = (price.batch_input, price.batch_output) if price.batch_input is not None else live
+    rates = ((answer, live if answer.seconds is not None else in_a_batch) for answer in answers)
+    return sum(answer.input_tokens * read + answer.output_tokens * written for answer, (read, written) in rates) / 1e6
 
 
 class Budget:
     """What may still be spent. Every request in flight reserves the most that it can cost."""
 
-    def __init__(self, name: str, generator: RemoteGenerator, paid: Iterable[Answer]) -> None:
+    def __init__(self, name: str, generator: RemoteGenerator, answers: Iterable[Answer]) -> None:
         """Count what the answers so far have cost. Raises LamarError when the generator costs and has no budget."""
         self._name = name
         self._generator = generator
@@ -50,7 +59,7 @@ class Budget:
                 f"(lamar estimate --generator {name} --dataset ... says what is needed)"
             )
         self._limit = generator.budget_usd if generator.budget_usd is not None else float("inf")
-        self.spent = sum(cost(generator, answer.input_tokens, answer.output_tokens) for answer in paid)
+        self.spent = paid(generator, answers)
         self._reserved = 0.0
         self.in_flight = 0
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from lamar import console
 from lamar.errors import LamarError
 from lamar.llm.journal import Answer, Journal
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 LONGEST_BACKOFF = 60  # seconds: rate limits are per minute
 REFRESH = 0.5  # seconds between two looks at the progress, and between two fsyncs: what a loss of power may cost
+SHOWN = 60  # characters of an error in the progress bar
 GO_ON = "run the same command to go on"
 REJECTED = "rejected"
 """finish_reason of the empty answer to a question that the provider would not take."""
@@ -114,15 +117,15 @@ class Runner:
         """One question, asked until it is answered, rejected or given up."""
         for attempt in range(1, self._settings.attempts + 1):
             most = await self._reserve(messages)
-            paid = 0.0
+            spent = 0.0
             try:
                 await self._turn(messages)
                 started = time.perf_counter()
                 reply = await self._reply(messages)
-                paid = cost(self._generator, reply.input_tokens, reply.output_tokens)
+                spent = cost(self._generator, reply.input_tokens, reply.output_tokens) or most  # some count no tokens
                 return self._keep(key, reply, time.perf_counter() - started, attempt)
             except Temporary as trouble:
-                paid = most if trouble.paid else 0.0
+                spent = most if trouble.paid else 0.0
                 self._note(trouble)
                 delay = self._delay(trouble, attempt)
             except Rejected as trouble:
@@ -132,7 +135,7 @@ class Runner:
             except Denied as trouble:
                 return self._stop(LamarError(f"{self._generator.model} refuses to answer: {trouble}"))
             finally:
-                self._budget.settle(most, paid)
+                self._budget.settle(most, spent)
                 self._settled.set()
             if attempt < self._settings.attempts:
                 await self._sleep(delay)
@@ -217,7 +220,7 @@ class Runner:
 
     def _summary(self, seconds: float) -> str:
         rate = f"{self._answered / seconds:.1f}/s, " if seconds else ""
-        trouble = f", {self._errors:,} errors, the last: {self._last}" if self._errors else ""
+        trouble = f", {self._errors:,} errors, the last: {escape(self._last[:SHOWN])}" if self._errors else ""
         return f"{rate}{self._tokens_used:,} tokens, ${self._budget.spent:.4f}{trouble}"
 
     async def _sleep(self, seconds: float) -> None:

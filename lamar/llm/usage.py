@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamar.llm.journal import Answer
-from lamar.llm.money import characters, cost, tokens_about
+from lamar.llm.money import characters, paid, tokens_about
 from lamar.params import AnyGenerator, LocalGenerator, Price, RemoteGenerator
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ def usage(answers: Iterable[Answer], generator: AnyGenerator) -> dict[str, int |
     """
     answers = list(answers)
     read, written = (sum(getattr(answer, name) for answer in answers) for name in ("input_tokens", "output_tokens"))
-    paid = cost(generator, read, written) if isinstance(generator, RemoteGenerator) else 0.0
+    usd = paid(generator, answers) if isinstance(generator, RemoteGenerator) else 0.0
     seconds = sorted(answer.seconds for answer in answers if answer.seconds is not None)
     return {
         "requests": len(answers),
         "input_tokens": read,
         "output_tokens": written,
-        "cost_usd": round(paid, 6),
+        "cost_usd": round(usd, 6),
         "retries": sum(answer.attempts - 1 for answer in answers if answer.attempts is not None),
         **{f"latency_p{share}": _percentile(seconds, share) for share in PERCENTILES if seconds},
     }

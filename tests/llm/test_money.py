@@ -77,6 +77,22 @@ def test_costs(server: Server) -> None:
     assert not budget.affords(5.01)
 
 
+def test_an_answer_of_a_batch_costs_what_it_did_however_the_next_is_asked(server: Server) -> None:
+    live, batch = openai_generator(server), openai_generator(server, mode="batch")
+    ask(live, 2)
+    answers = ask(batch, 6).values()
+    assert (
+        usage(answers, live)["cost_usd"] == usage(answers, batch)["cost_usd"] == pytest.approx(2 * COST + 4 * COST / 2)
+    )
+
+
+def test_an_answer_whose_tokens_nobody_counted_costs_the_most(server: Server) -> None:
+    server.always = says(completion("?", usage=None))
+    with pytest.raises(LamarError, match="does not pay for one more question"):
+        ask(openai_generator(server, budget_usd=3.5 * MOST), 10)
+    assert server.requests == 3
+
+
 def test_usage_adds_up_what_the_journal_says(server: Server) -> None:
     server.faults["q1"].extend([FAULTS["500"], FAULTS["503"]])
     generator = openai_generator(server)

@@ -138,10 +138,12 @@ def test_backoff_doubles_with_jitter(server: Server) -> None:
 
 
 def test_failures_in_a_row_stop_the_run_with_the_servers_message(server: Server) -> None:
-    server.always = failure(503, "model is\nbeing loaded")
+    server.always = failure(503, "model is\nbeing loaded [/b]")
     with pytest.raises(LamarError) as raised:
         ask(openai_generator(server, concurrency=4), 1000)
-    assert str(raised.value).startswith("3 questions in a row got no answer, the last: 503: model is being loaded; ")
+    assert str(raised.value).startswith(
+        "3 questions in a row got no answer, the last: 503: model is being loaded [/b]; "
+    )
     assert server.requests <= 2 * 4 * SETTINGS.attempts
 
 
