@@ -9,7 +9,7 @@ from lamar.console import say, user_errors
 from lamar.files import write_json, write_parquet
 from lamar.signals.generate import read_items, read_responses
 from lamar.signals.keep import judged
-from lamar.signals.proposal import read_prompt
+from lamar.signals.prompt import read_prompt
 from lamar.signals.quality import quality
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lamar.errors import LamarError
+from lamar.files import read_json
 
 FOLDER = Path(__file__).parent / "prompts"
 
@@ -74,6 +75,11 @@ def load_prompt(name: str) -> Prompt:
         raise LamarError(f"prompt {name}: no file {path}; known: {known}, or name a .toml file of your own") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LamarError(f"{path}: not valid TOML ({error})") from None
+
+
+def read_prompt(path: Path) -> Prompt:
+    """The prompt of a proposal that the stage `propose` wrote. Raises LamarError when it is missing or broken."""
+    return prompt_from(read_json(path), path)
 
 
 def prompt_from(data: Mapping[str, Any], path: Path) -> Prompt:

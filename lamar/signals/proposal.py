@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from lamar.errors import LamarError
-from lamar.files import read_json, write_json
+from lamar.files import write_json
 from lamar.params import Dataset, Propose, SignalRules
 from lamar.signals.parse import clean
-from lamar.signals.prompt import Messages, Prompt, load_prompt, prompt_from
+from lamar.signals.prompt import Messages, Prompt, load_prompt
 from lamar.signals.propose import STRATEGIES, Ask, Brief, Idea, listed, texts_of
 from lamar.signals.quality import ASKED_WORDS
 from lamar.signals.rules import Candidate, context_of, problem
@@ -96,7 +96,7 @@ def _drawn(items: pl.DataFrame, attributes: Sequence[str], settings: Propose) ->
 
 
 def write_proposal(path: Path, proposal: Proposal) -> None:
-    """Write a proposal as JSON, for people to read and for `read_prompt`."""
+    """Write a proposal as JSON, for people to read and for `lamar.signals.prompt.read_prompt`."""
     prompt = proposal.prompt
     content: dict[str, Any] = {
         "strategy": proposal.strategy,
@@ -107,8 +107,3 @@ def write_proposal(path: Path, proposal: Proposal) -> None:
         "conversation": list(proposal.conversation),
     }
     write_json(path, content)
-
-
-def read_prompt(path: Path) -> Prompt:
-    """The prompt of a proposal. Raises LamarError when the file is missing or broken."""
-    return prompt_from(read_json(path), path)

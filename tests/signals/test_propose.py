@@ -14,8 +14,8 @@ import pytest
 from lamar.errors import LamarError
 from lamar.llm.journal import Answer
 from lamar.params import Dataset, Params, Propose, load
-from lamar.signals.prompt import Messages, load_prompt
-from lamar.signals.proposal import Proposal, propose, read_prompt, write_proposal
+from lamar.signals.prompt import Messages, load_prompt, read_prompt
+from lamar.signals.proposal import Proposal, propose, write_proposal
 from lamar.signals.propose import WORKED, Ask, listed, read_idea, texts_of
 
 REPOSITORY = Path(__file__).parents[2]
