@@ -56,7 +56,7 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
     from pathlib import Path
 
     from lamar.signals import generate
-    from lamar.signals.proposal import read_prompt
+    from lamar.signals.prompt import read_prompt
 
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)

@@ -9,7 +9,7 @@ from lamar.console import user_errors
 from lamar.files import write_json
 from lamar.llm.usage import usage
 from lamar.signals import generate
-from lamar.signals.proposal import read_prompt
+from lamar.signals.prompt import read_prompt
 
 
 @click.command()
