@@ -63,7 +63,11 @@ WRONG = [
     ("datasets.ml-100k.sources", [], "datasets.ml-100k: missing sources"),
     ("matrix.datasets", ["ml-99k"], "matrix.datasets: no entry 'ml-99k' in datasets; known: arts"),
     ("matrix.runs", ["sasrek"], "matrix.runs: no entry 'sasrek' in runs; known: "),
-    ("features.lamar.signals", ["gpt"], "features.lamar.signals: no entry 'gpt' in generators; known: gemini-1-5-flash"),
+    (
+        "features.lamar.signals",
+        ["gpt"],
+        "features.lamar.signals: no entry 'gpt' in generators; known: gemini-1-5-flash",
+    ),
     ("runs.sasrec.features", "lamer", "runs.sasrec.features: no entry 'lamer' in features; known: description"),
     ("runs.recformer-lamar.backbone", "bert", "runs.recformer-lamar.backbone: no entry 'bert' in backbones"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),

@@ -92,7 +92,7 @@ class Journal:
         Raises LamarError when the disk is full; with a spare, the answers are kept all the same, and the next ones
         may be: it is time to stop asking.
         """
-        lines = "".join(to_line(answer) for answer in answers).encode()
+        lines = "".join(to_line(answer) for answer in answers).encode(errors="replace")  # half a surrogate pair: ?
         try:
             self._write(lines)
         except OSError as error:

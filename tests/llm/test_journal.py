@@ -79,6 +79,11 @@ def test_what_is_appended_is_read_back(path: Path) -> None:
     assert path.read_bytes().count(b"\n") == 3
 
 
+def test_half_a_surrogate_pair_is_no_reason_to_lose_an_answer(path: Path) -> None:
+    write(path, answer("a", "a \ud83d b"))
+    assert read(path) == {"a": answer("a", "a ? b")}
+
+
 def test_a_journal_is_no_program(path: Path) -> None:
     write(path, answer())
     assert path.stat().st_mode & 0o111 == 0
