@@ -66,7 +66,7 @@ WRONG = [
     (
         "features.lamar.signals",
         ["gpt"],
-        "features.lamar.signals: no entry 'gpt' in generators; known: gemini-1-5-flash",
+        "features.lamar.signals: no entry 'gpt' in generators; known: gemini",
     ),
     ("runs.sasrec.features", "lamer", "runs.sasrec.features: no entry 'lamer' in features; known: description"),
     ("runs.recformer-lamar.backbone", "bert", "runs.recformer-lamar.backbone: no entry 'bert' in backbones"),

@@ -237,13 +237,14 @@ def scratch(copy: Copy) -> Iterator[Copy]:
     """The copy, for a test that changes it: afterwards it is as committed."""
     yield copy
     copy.run("git", "reset", "-q", "--hard")
-    copy.run("dvc", "checkout", "-f")
+    copy.run("dvc", "checkout", "-f", "--allow-missing")  # a report made anew names another revision
 
 
 def test_all_stages_ran(copy):
     listed = copy.run("dvc", "stage", "list", "--name-only").split()
     assert set(yaml.safe_load((copy.root / "dvc.lock").read_text())["stages"]) == set(listed)
-    assert {name.split("@")[0] for name in listed} == {path.stem for path in (REPOSITORY / "stages").glob("*.py")}
+    scripts = {path.stem for path in (REPOSITORY / "stages").glob("*.py")}
+    assert {name.split("@")[0] for name in listed} == scripts - {"pools"}  # of rankers, which it has none of
 
 
 def test_metrics_of_every_run(copy):
