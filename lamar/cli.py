@@ -56,13 +56,16 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
     from pathlib import Path
 
     from lamar.signals import generate
-    from lamar.signals.prompt import read_prompt
+    from lamar.signals.prompt import load_prompt, read_prompt
+    from lamar.signals.proposal import AUTO
 
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
-    prompt = read_prompt(Path("data/proposals", dataset, f"{generator}.json"))
+    pinned = source.prompt != AUTO and generator not in chosen.propose.strategies
+    proposed = Path("data/proposals", dataset, f"{generator}.json")
+    prompt = load_prompt(source.prompt) if pinned else read_prompt(proposed)
     return generate.questions(items, source.attributes, prompt, writer), writer
 
 

@@ -446,6 +446,13 @@ class Params(Section):
     tracking: Tracking
 
     @model_validator(mode="after")
+    def _rankers_have_weights(self) -> Params:
+        for name, run in self.runs.items():
+            if isinstance(run, LoraRun) and not isinstance(self.generators.get(run.llm), LocalGenerator | None):
+                raise ValueError(f"runs.{name}.llm: {run.llm} is behind an API; name a generator with provider: local")
+        return self
+
+    @model_validator(mode="after")
     def _names_are_known(self) -> Params:
         for key, names, table in self._references():
             for name in names:
@@ -508,3 +515,11 @@ def entry(table: dict[str, Any], kind: str, name: str) -> Any:
     if name not in table:
         raise LamarError(f"params.yaml: no {kind} named {name!r}; known: {', '.join(sorted(table))}")
     return table[name]
+
+
+def ranker(chosen: Params, name: str) -> LoraRun:
+    """The run `name`, which ranks pools. Raises LamarError when there is none, or it ranks the whole catalogue."""
+    run = entry(chosen.runs, "run", name)
+    if not isinstance(run, LoraRun):
+        raise LamarError(f"params.yaml: matrix.rankers: {name} ranks the whole catalogue; list it under matrix.runs")
+    return run

@@ -6,7 +6,6 @@ import click
 
 from lamar import params
 from lamar.console import say, user_errors
-from lamar.errors import LamarError
 from lamar.files import write_parquet
 
 
@@ -16,14 +15,11 @@ from lamar.files import write_parquet
 @user_errors
 def main(dataset: str, ranker: str) -> None:
     """Write data/pools/DATASET/RANKER.parquet."""
-    from lamar.models import read_sequences
     from lamar.rankers import pools
+    from lamar.training.examples import read_sequences
 
-    chosen = params.load()
-    run = params.entry(chosen.runs, "run", ranker)
-    if not isinstance(run, params.LoraRun):
-        raise LamarError(f"params.yaml: matrix.rankers: {ranker} ranks the whole catalogue; list it under matrix.runs")
-    sequences = read_sequences(chosen, dataset, ranker)
+    run = params.ranker(params.load(), ranker)
+    sequences = read_sequences(dataset, ranker)
     counts = run.prompts.model_dump()
     table = pools.draw(sequences.users, sequences.items.height, counts, run.history, run.candidates, run.pools_seed)
     write_parquet(Path("data/pools", dataset, f"{ranker}.parquet"), table)

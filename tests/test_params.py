@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from lamar.errors import LamarError
-from lamar.models import MODELS
+from lamar.models import TRAINERS
 from lamar.params import Matrix, Params, entry, load
 from lamar.signals.prompt import load_prompt
 
@@ -172,7 +172,7 @@ def test_names_are_those_of_entries(chosen):
     assert {run.features for run in chosen.runs.values()} <= chosen.features.keys()
     assert {name for features in chosen.features.values() for name in features.signals} <= chosen.generators.keys()
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= chosen.backbones.keys()
-    assert set(MODELS) == {run.model for run in chosen.runs.values()}
+    assert {*TRAINERS, "lora"} == {run.model for run in chosen.runs.values()}
 
 
 def test_names_of_generators_are_levels_of_keys(chosen):

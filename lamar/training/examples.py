@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -34,6 +35,35 @@ def read_users(path: str) -> Users:
     test = table["test"].to_numpy().astype(np.int64)
     longer = [np.append(items, item) for items, item in zip(train, validation, strict=True)]
     return Users(table["user"].to_numpy(), train, Split(train, validation), Split(longer, test))
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What the sequences stage wrote for one dataset and choice of features."""
+
+    users: Users
+    items: pl.DataFrame
+
+    @property
+    def test(self) -> Split:
+        """What is ranked in the end, among all items."""
+        return self.users.test
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The users of `test`, (users,)."""
+        return self.users.ids
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Their next items, (users,)."""
+        return self.users.test.targets
+
+
+def read_sequences(dataset: str, run: str) -> Sequences:
+    """What the sequences stage wrote for a run."""
+    folder = Path("data/sequences", dataset, run)
+    return Sequences(read_users(str(folder / "histories.parquet")), pl.read_parquet(folder / "items.parquet"))
 
 
 def draw(train: list[np.ndarray], per_user: int, rng: np.random.Generator) -> Split:

@@ -14,18 +14,21 @@ import torch
 from lamar import console
 from lamar.evaluation.metrics import summarise
 from lamar.evaluation.ranks import SCHEMA
-from lamar.models import MODELS, Watch
 from lamar.params import AnyRun
 from lamar.tracking import Tracker
 from lamar.training import fit
 from lamar.training.checkpoint import Checkpoints
 from lamar.training.course import Epoch
 from lamar.training.examples import Split
+from lamar.training.watch import Watch
 
 CURVE = {"seed": pl.Int32, "stage": pl.Int32, "epoch": pl.Int32, "loss": pl.Float64, "validation_ndcg@10": pl.Float64}
 
 Track = Callable[[int], AbstractContextManager[Tracker]]
 """Opens the tracking of one seed."""
+
+Trainer = Callable[[Any, Any, int, Watch], Any]
+"""Trains one seed: from a run's settings and its examples to a model."""
 
 
 class Examples(Protocol):
@@ -48,8 +51,10 @@ class Trained:
     weights: dict[int, dict[str, torch.Tensor]]
 
 
-def train(run: AnyRun, examples: Examples, track: Track, checkpoints: Checkpoints | None = None) -> Trained:
-    """Train `run` once per seed and rank the test targets with each.
+def train(
+    trainer: Trainer, run: AnyRun, examples: Examples, track: Track, checkpoints: Checkpoints | None = None
+) -> Trained:
+    """Train `run` once per seed by `trainer` and rank the test targets with each.
 
     With `checkpoints`, a training that was cut off goes on where it stood, seeds that were done included.
     Raises LamarError when a score is NaN.
@@ -57,7 +62,7 @@ def train(run: AnyRun, examples: Examples, track: Track, checkpoints: Checkpoint
     ranks, curve, weights = [], [], {}
     for seed in run.seeds:
         with track(seed) as tracker:
-            model = _train_seed(run, examples, seed, tracker, curve, checkpoints)
+            model = _train_seed(trainer, run, examples, seed, tracker, curve, checkpoints)
             ranks.append(_test_ranks(model, examples, run, seed))
             tracker.metrics(summarise(ranks[-1], "expected"))
         weights[seed] = model.state_dict()
@@ -65,6 +70,7 @@ def train(run: AnyRun, examples: Examples, track: Track, checkpoints: Checkpoint
 
 
 def _train_seed(
+    trainer: Trainer,
     run: AnyRun,
     examples: Examples,
     seed: int,
@@ -84,7 +90,7 @@ def _train_seed(
             bar.update(task, advance=1, note=f"loss {epoch.loss:.3f}, validation NDCG@10 {epoch.validation:.4f}")
 
         watch = Watch(seen, lambda stage: checkpoints and checkpoints.of(seed, stage))
-        model = MODELS[run.model].train(run, examples, seed, watch)
+        model = trainer(run, examples, seed, watch)
         bar.update(task, completed=epochs)
     return model
 

@@ -20,6 +20,8 @@ from llm_generators import SECRET
 from llm_server import FAULTS, Server, failure
 
 from lamar.llm import journal
+from lamar.signals.prompt import load_prompt
+from lamar.signals.proposal import Proposal, write_proposal
 
 REPOSITORY = Path(__file__).parents[2]
 STAGE = [sys.executable, str(REPOSITORY / "stages/generate.py"), "ml-100k", "gpt-4o-mini"]
@@ -66,6 +68,8 @@ class Place:
         table = pl.DataFrame({"item_id": [str(n) for n in range(items)], "title": names, "genre": ["Drama"] * items})
         (folder / "data/prepared/ml-100k").mkdir(parents=True)
         table.write_parquet(folder / "data/prepared/ml-100k/items.parquet")
+        proposal = Proposal("pinned", "", load_prompt("movielens"), ())
+        write_proposal(folder / "data/proposals/ml-100k/gpt-4o-mini.json", proposal)
 
     @property
     def journal(self) -> Path:

@@ -12,13 +12,14 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from lamar.errors import LamarError
-from lamar.models import Sequences, train_recformer
+from lamar.models import train_recformer
 from lamar.params import RecformerRun, load
 from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
-from lamar.training.examples import Split, Users
+from lamar.training.examples import Sequences, Split, Users
+from lamar.training.watch import Watch
 
 REPOSITORY = Path(__file__).parents[2]
 ITEMS = 20
@@ -150,7 +151,8 @@ def trained(tmp_path, **changes) -> tuple[RecformerRecommender, float, list[tupl
     users = Users(np.arange(200), validation.histories, validation, test)
     epochs = []
     run = settings(**changes)
-    model = train_recformer(run, Sequences(users, TITLES), 0, lambda stage, epoch: epochs.append((stage, epoch.epoch)))
+    watch = Watch(lambda stage, epoch: epochs.append((stage, epoch.epoch)), lambda stage: None)
+    model = train_recformer(run, Sequences(users, TITLES), 0, watch)
     return model, fit.validation_ndcg(model, test, run), epochs
 
 

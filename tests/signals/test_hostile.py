@@ -16,6 +16,7 @@ from lamar.signals.prompt import LONGEST, Prompt, load_prompt
 from lamar.signals.rules import Candidate, context_of, problem
 
 REPOSITORY = Path(__file__).parents[2]
+SETTINGS = load(REPOSITORY / "params.yaml").generate.model_copy(update={"batch": 3})
 PROMPT = Prompt("Use", "write what it is for .", (({"title": "small red drum"}, "play music at school"),))
 HARMLESS = {"a": "steel saw", "b": "paper lamp", "c": "wooden chair", "d": "glass table in the kitchen"}
 HOSTILE = {
@@ -41,7 +42,7 @@ def asked_about(titles: dict[str, str], llm: LocalGenerator) -> list[Question]:
 def asked_of(titles: dict[str, str], llm: LocalGenerator, path: Path) -> dict[str, dict]:
     """The response about every item, as written to a file and read from it."""
     asked = asked_about(titles, llm)
-    write_responses(asked, answers(asked, "shop", "tiny", llm, batch=3), path)
+    write_responses(asked, answers(asked, "shop", "tiny", llm, SETTINGS), path)
     return {row["item_id"]: row for row in read_responses(path).iter_rows(named=True)}
 
 

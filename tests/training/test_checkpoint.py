@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 import torch
 
-from lamar.models import Sequences
+from lamar.models import TRAINERS
 from lamar.params import load
 from lamar.tracking import Tracker
 from lamar.training.checkpoint import Checkpoint, Checkpoints, fingerprint
-from lamar.training.examples import Split, Users
+from lamar.training.examples import Sequences, Split, Users
 from lamar.training.run import Trained, train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def trained(folder: Path | None, cut_after: int | None = None, end: Callable[[],
                 end()
 
     checkpoints = folder and Checkpoints(folder, "these settings")
-    return train(run, sequences(), lambda seed: nullcontext(Teller()), checkpoints)
+    return train(TRAINERS[run.model], run, sequences(), lambda seed: nullcontext(Teller()), checkpoints)
 
 
 def assert_same(one: Trained, other: Trained) -> None:

@@ -10,10 +10,10 @@ import torch
 
 from lamar.errors import LamarError
 from lamar.evaluation.ranks import SCHEMA
-from lamar.models import Sequences
+from lamar.models import TRAINERS
 from lamar.params import PopularityRun, load
 from lamar.tracking import Tracker
-from lamar.training.examples import Split, Users
+from lamar.training.examples import Sequences, Split, Users
 from lamar.training.run import CURVE, Trained, train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def sequences() -> Sequences:
 def sasrec(sequences: Sequences, seeds: list[int], **changes) -> Trained:
     small = {"hidden": 8, "layers": 1, "heads": 2, "epochs": 2, "batch": 8, "learning_rate": 0.01, "warmup_steps": 2}
     run = load(REPOSITORY / "params.yaml").runs["sasrec"].model_copy(update=small | {"seeds": seeds} | changes)
-    return train(run, sequences, lambda seed: nullcontext(Tracker()))
+    return train(TRAINERS[run.model], run, sequences, lambda seed: nullcontext(Tracker()))
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -62,7 +62,7 @@ def test_what_a_run_leaves(sequences):
 
 def test_popularity_by_hand(sequences):
     run = PopularityRun(model="popularity", features="original", seeds=[0])
-    trained = train(run, sequences, lambda seed: nullcontext(Tracker()))
+    trained = train(TRAINERS[run.model], run, sequences, lambda seed: nullcontext(Tracker()))
     counts = np.bincount(np.concatenate(sequences.users.train), minlength=ITEMS)
     mine = counts[sequences.users.test.targets]
     assert trained.ranks["greater"].to_list() == (counts > mine[:, None]).sum(1).tolist()
