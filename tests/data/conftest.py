@@ -62,6 +62,7 @@ def stage(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         name: str, dataset: str, datasets: dict[str, Any], env: dict[str, str] | None = None, **limits: Any
     ) -> subprocess.CompletedProcess[str]:
         params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+        params["matrix"]["datasets"] = list(datasets)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(params | {"datasets": datasets}))
         command = [sys.executable, REPOSITORY / "stages" / f"{name}.py", dataset]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})}

@@ -42,6 +42,7 @@ def test_a_dataset_that_cannot_be_used_names_the_key(
 ) -> None:
     params = yaml.safe_load((request.config.rootpath / "params.yaml").read_text())
     path = tmp_path / "params.yaml"
+    params["matrix"]["datasets"] = ["shop"]
     path.write_text(yaml.safe_dump(params | {"datasets": {"shop": SHOP | changes}}))
     with pytest.raises(LamarError) as raised:
         load(path)
