@@ -40,25 +40,44 @@ STAGES = {
     "ratings@ml-100k-qwen-coder": "python stages/ratings.py ml-100k qwen-coder",
     "report": "python stages/report.py",
 }
+RANKERS = {  # with matrix.rankers: [lora-lamar]
+    "ranker-sequences@ml-100k-lora-lamar": "python stages/sequences.py ml-100k lora-lamar",
+    "pools@ml-100k-lora-lamar": "python stages/pools.py ml-100k lora-lamar",
+    "rank@ml-100k-lora-lamar": "python stages/rank.py ml-100k lora-lamar",
+    "evaluate-ranker@ml-100k-lora-lamar": "python stages/evaluate.py ml-100k lora-lamar",
+}
 # fmt: on
 
 # Modules that a stage may use without depending on them: they carry, check or show what it works on.
 CARRIERS = {f"lamar/{name}.py" for name in ("console", "errors", "files", "params", "tracking")}
 CARRIERS |= {"lamar/data/downloads.py", "lamar/data/sources.py"}  # what they bring is known by its sha256
-UNUSED = {"signals.py": {"lamar/llm"}}  # imported with what reads the answers, but nobody is asked
+UNUSED = {
+    "signals.py": {"lamar/llm"},  # imported with what reads the answers, but nobody is asked
+    "rank.py": {"lamar/signals"},  # imported with what finds the LLM's weights, but nobody is asked
+}
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
-    folder = tmp_path_factory.mktemp("expanded")
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(REPOSITORY / name, folder)
+def expanded(folder: Path, rankers: str) -> list:
+    """The stages of the committed files, with these matrix.rankers."""
+    shutil.copy(REPOSITORY / "dvc.yaml", folder)
+    params = (REPOSITORY / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("rankers: []", f"rankers: {rankers}"))
     with Repo.init(str(folder), no_scm=True) as repo:
         return list(repo.index.stages)
 
 
-def test_the_whole_expansion(stages):
-    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
+    return expanded(tmp_path_factory.mktemp("expanded"), "[lora-lamar]")
+
+
+def test_the_whole_expansion(tmp_path):
+    found = expanded(tmp_path, "[]")
+    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in found} == STAGES
+
+
+def test_the_expansion_with_rankers(stages):
+    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS
 
 
 def imported(file: Path) -> Iterator[Path]:
