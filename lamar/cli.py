@@ -125,19 +125,14 @@ def rate(dataset: str, generator: str) -> None:
 
     import polars as pl
 
-    from lamar.analysis.ratings import QUESTIONS, draw_sheet
+    from lamar.analysis.ratings import QUESTIONS, read_sheet
     from lamar.analysis.sheet import sheet_page
-    from lamar.errors import LamarError
     from lamar.files import written_whole
 
     chosen = params.load()
     attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
     params.entry(chosen.generators, "generator", generator)
-    paths = [Path("data/signals", dataset, f"{generator}.parquet"), Path("data/prepared", dataset, "items.parquet")]
-    if missing := [path for path in paths if not path.exists()]:
-        raise LamarError(f"{missing[0]}: no such file; run dvc repro signals")
-    tables = [pl.read_parquet(path) for path in paths]
-    sheet = draw_sheet(*tables, attributes, chosen.ratings.items, chosen.ratings.seed)
+    sheet = read_sheet(dataset, generator, attributes, chosen.ratings)
     page, table = (Path("sheets", f"{dataset}-{generator}.{kind}") for kind in ("html", "csv"))
     with written_whole(page) as unfinished:
         unfinished.write_text(sheet_page(dataset, generator, sheet), encoding="utf-8")

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import click
-import polars as pl
 
 from lamar import params
-from lamar.analysis.ratings import draw_sheet, read_raters, summarise
+from lamar.analysis.ratings import read_raters, read_sheet, summarise
 from lamar.console import say, user_errors
 from lamar.files import write_json
 
@@ -19,9 +18,7 @@ def main(dataset: str, generator: str) -> None:
     """Write metrics/DATASET/GENERATOR/ratings.json from the sheets in data/ratings/DATASET/GENERATOR/."""
     chosen = params.load()
     attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
-    signals = pl.read_parquet(f"data/signals/{dataset}/{generator}.parquet")
-    items = pl.read_parquet(f"data/prepared/{dataset}/items.parquet")
-    sheet = draw_sheet(signals, items, attributes, chosen.ratings.items, chosen.ratings.seed)
+    sheet = read_sheet(dataset, generator, attributes, chosen.ratings)
     raters = read_raters(Path("data/ratings", dataset, generator), sheet)
     write_json(Path("metrics", dataset, generator, "ratings.json"), summarise(raters, sheet.height))
     say(f"{dataset}, {generator}: {', '.join(rater.name for rater in raters) or 'not yet rated (lamar rate)'}")

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from lamar.errors import LamarError
+from lamar.params import Ratings
 
 QUESTIONS = {
     "relevancy": "Does the signal fit the item, in fact and in context?",
@@ -30,6 +31,15 @@ def draw_sheet(
     drawn = kept.sample(min(count, kept.height), seed=seed, shuffle=True)
     joined = drawn.join(items.select("item_id", *attributes), on="item_id", how="left", maintain_order="left")
     return joined.select("item_id", *attributes, "signal")
+
+
+def read_sheet(dataset: str, generator: str, attributes: Sequence[str], settings: Ratings) -> pl.DataFrame:
+    """The sheet of a generator's signals for a dataset. Raises LamarError when there are no signals yet."""
+    paths = [Path("data/signals", dataset, f"{generator}.parquet"), Path("data/prepared", dataset, "items.parquet")]
+    if missing := [path for path in paths if not path.exists()]:
+        raise LamarError(f"{missing[0]}: no such file; run dvc repro signals")
+    signals, items = map(pl.read_parquet, paths)
+    return draw_sheet(signals, items, attributes, settings.items, settings.seed)
 
 
 @dataclass(frozen=True)

@@ -33,14 +33,14 @@ class Pool:
 class Pools:
     """The pools to train on, as (pool, place of the target), and those to rank: `targets` of a Split are places.
 
-    ids: the users of the test pools, items: their targets, both (pools,).
+    ids: the users of the test pools, targets: their next items, both (pools,).
     """
 
     train: list[tuple[Pool, int]]
     validation: Split
     test: Split
     ids: np.ndarray
-    items: np.ndarray
+    targets: np.ndarray
 
 
 def draw(users: Users, items: int, counts: dict[str, int], history: int, candidates: int, seed: int) -> pl.DataFrame:
@@ -102,9 +102,9 @@ def read(path: str) -> Pools:
         raise LamarError(f"{path}: no such file; run dvc repro pools") from None
     parts = {name: table.filter(pl.col("split") == name) for name in ("train", "validation", "test")}
     train, validation, test = (_split(part) for part in parts.values())
-    items = np.array([pool.candidates[place] for pool, place in zip(test.histories, test.targets, strict=True)])
+    targets = np.array([pool.candidates[place] for pool, place in zip(test.histories, test.targets, strict=True)])
     cases = list(zip(train.histories, train.targets.tolist(), strict=True))
-    return Pools(cases, validation, test, parts["test"]["user"].to_numpy(), items)
+    return Pools(cases, validation, test, parts["test"]["user"].to_numpy(), targets)
 
 
 def _split(table: pl.DataFrame) -> Split:

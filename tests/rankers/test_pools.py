@@ -85,7 +85,7 @@ def test_pools_come_back_from_disk(table, tmp_path):
     assert (len(read.train), len(read.validation.targets), len(read.test.targets)) == (80, 12, 20)
     rows = table.filter(split="test")
     assert read.ids.tolist() == rows["user"].to_list()
-    assert read.items.tolist() == [c[p] for c, p in rows.select("candidates", "place").iter_rows()]
+    assert read.targets.tolist() == [c[p] for c, p in rows.select("candidates", "place").iter_rows()]
     assert [pool.history for pool in read.test.histories] == rows["history"].to_list()
 
 
