@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged test format clean
+.PHONY: help env repro converged scientific test format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -43,3 +43,12 @@ converged: env ## train the default models until they stop getting better (an ho
 	for run in sasrec-converged recformer-original-converged recformer-lamar-converged recformer-placebo-converged; do \
 	  python stages/sequences.py ml-100k $$run && python stages/train.py ml-100k $$run && \
 	  python stages/evaluate.py ml-100k $$run || exit 1; done
+
+scientific: env ## train on Amazon's scientific products, 3 seeds each (an hour and a half): metrics/scientific/full/*.json
+	python stages/fetch.py scientific && python stages/prepare.py scientific
+	for stage in propose generate signals; do python stages/$$stage.py scientific qwen-coder || exit 1; done
+	python stages/backbone.py minilm
+	for run in popularity sasrec recformer-original-products recformer-lamar-products recformer-placebo-products; do \
+	  python stages/sequences.py scientific $$run && python stages/train.py scientific $$run && \
+	  python stages/evaluate.py scientific $$run || exit 1; done
+	python stages/significance.py scientific && python stages/buckets.py scientific

@@ -269,6 +269,7 @@ class RecformerRun(Training):
     max_tokens: Positive
     frozen_layers: Annotated[int, Field(ge=0)]
     positions_per_user: Positive
+    next_items: Positive
     second_epochs: Annotated[int, Field(ge=0)]
 
 

@@ -17,7 +17,7 @@ from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
 from lamar.text.tokens import Catalogue, batch_of
 from lamar.training.batches import by_length, shuffled_by_length
-from lamar.training.examples import Split, draw
+from lamar.training.examples import NO_ITEM, Examples, draw
 
 TEMPERATURE = 0.05  # Recformer, section 3.1.3
 ENCODING_TOKENS = 16_384  # in a batch when nothing is trained: enough to fill the cores, little memory
@@ -28,9 +28,9 @@ class RecformerRecommender(nn.Module):
 
     def __init__(
         self, model: Recformer, catalogue: Catalogue, train: list[np.ndarray], *, cls: int, max_tokens: int,
-        batch: int, positions_per_user: int,
+        batch: int, positions_per_user: int, next_items: int,
     ) -> None:  # fmt: skip
-        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch.
+        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch, `next_items` the targets of each.
 
         Raises LamarError when `max_tokens` is more than the encoder has positions for.
         """
@@ -46,18 +46,25 @@ class RecformerRecommender(nn.Module):
         self._max_tokens = max_tokens
         self._batch = batch
         self._positions_per_user = positions_per_user
+        self._next_items = next_items
         self.register_buffer("items", torch.zeros(len(catalogue), model.shape.hidden))
 
-    def batches(self, rng: np.random.Generator) -> list[Split]:
+    def batches(self, rng: np.random.Generator) -> list[Examples]:
         """An epoch: `positions_per_user` random positions of every user."""
-        drawn = draw(self._train, self._positions_per_user, rng)
+        drawn = draw(self._train, self._positions_per_user, self._next_items, rng)
         rows = shuffled_by_length(self._lengths(drawn.histories), self._batch, rng)
-        return [Split([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
+        return [Examples([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
 
-    def loss(self, batch: Split) -> Tensor:
-        """Mean cross-entropy of the targets over all items, cosines divided by the temperature."""
+    def loss(self, batch: Examples) -> Tensor:
+        """Mean cross-entropy of the targets over all items, cosines divided by the temperature.
+
+        The targets of a history share its weight: with one next item this is the published loss.
+        """
         logits = self._encode(batch.histories) @ self.items.T / TEMPERATURE
-        return functional.cross_entropy(logits.float(), torch.from_numpy(batch.targets).to(logits.device))
+        targets = torch.from_numpy(batch.targets).to(logits.device)
+        real = targets != NO_ITEM
+        likely = functional.log_softmax(logits.float(), dim=-1).gather(1, targets.clamp(min=0))
+        return -((likely * real).sum(1) / real.sum(1)).mean()
 
     def renew(self) -> None:
         """Encode every item alone, as a history of one; nothing in the second stage."""

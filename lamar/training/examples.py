@@ -1,4 +1,4 @@
-"""Training examples: a random position of a user's history is the target, what comes before it the history."""
+"""Training examples: what a user chose from a random position on is the target, what lies before it the history."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+NO_ITEM = -1
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,27 @@ def read_sequences(dataset: str, run: str) -> Sequences:
     return Sequences(read_users(str(folder / "histories.parquet")), pl.read_parquet(folder / "items.parquet"))
 
 
-def draw(train: list[np.ndarray], per_user: int, rng: np.random.Generator) -> Split:
-    """`per_user` examples of every user: a target at a uniform position, the items strictly before it as history.
+@dataclass(frozen=True)
+class Examples:
+    """Training examples: histories (items, oldest first), and the items that follow each, (examples, next items).
+
+    Where a training sequence ends, its row goes on with NO_ITEM; the first item of a row is always one.
+    """
+
+    histories: list[np.ndarray]
+    targets: np.ndarray
+
+
+def draw(train: list[np.ndarray], per_user: int, next_items: int, rng: np.random.Generator) -> Examples:
+    """`per_user` examples of every user: the `next_items` items from a uniform position on, and what lies before it.
 
     The history may be empty (recformer-notes item 12).
     """
     users = np.repeat(np.arange(len(train)), per_user)
     positions = rng.integers([len(train[user]) for user in users])
-    histories = [train[user][:position] for user, position in zip(users, positions, strict=True)]
-    targets = np.array([train[user][position] for user, position in zip(users, positions, strict=True)])
-    return Split(histories, targets)
+    places = list(zip(users, positions, strict=True))
+    targets = np.full((len(users), next_items), NO_ITEM)
+    for row, (user, position) in enumerate(places):
+        following = train[user][position : position + next_items]
+        targets[row, : len(following)] = following
+    return Examples([train[user][:position] for user, position in places], targets)

@@ -18,7 +18,7 @@ from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
-from lamar.training.examples import Sequences, Split, Users
+from lamar.training.examples import NO_ITEM, Examples, Sequences, Split, Users
 from lamar.training.watch import Watch
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,6 +55,7 @@ def settings(**changes) -> RecformerRun:
         "max_items": 9,
         "max_tokens": 64,
         "positions_per_user": 2,
+        "next_items": 1,
         "epochs": 15,
         "second_epochs": 2,
         "patience": 6,
@@ -70,7 +71,9 @@ def settings(**changes) -> RecformerRun:
 def recommender(train=(), max_tokens=64) -> RecformerRecommender:
     model = recformer(vocabulary=len(VOCABULARY), positions=80)
     catalogue = tokenise(TITLES, tokenizer(), 32)
-    return RecformerRecommender(model, catalogue, train, cls=1, max_tokens=max_tokens, batch=16, positions_per_user=2)
+    return RecformerRecommender(
+        model, catalogue, train, cls=1, max_tokens=max_tokens, batch=16, positions_per_user=2, next_items=3
+    )
 
 
 @torch.no_grad()
@@ -107,11 +110,20 @@ def test_only_the_most_recent_items_count(renewed):
 
 
 def test_the_loss_is_over_cosines_divided_by_the_temperature(renewed):
-    histories, targets = [np.arange(length) for length in (0, 3, 12)], np.array([4, 3, 9])
+    histories, targets = [np.arange(length) for length in (0, 3, 12)], np.array([[4], [3], [9]])
     renewed.eval()
     surprise = -torch.from_numpy(scored(renewed, histories) / TEMPERATURE).log_softmax(-1).numpy()
     expected = np.mean([surprise[0, 4], surprise[1, 3], surprise[2, 9]])
-    assert renewed.loss(Split(histories, targets)).item() == pytest.approx(expected, rel=1e-4)
+    assert renewed.loss(Examples(histories, targets)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_next_items_share_the_weight_of_their_history(renewed):
+    histories = [np.arange(length) for length in (0, 3)]
+    targets = np.array([[4, 5, 6], [3, NO_ITEM, NO_ITEM]])
+    renewed.eval()
+    surprise = -torch.from_numpy(scored(renewed, histories) / TEMPERATURE).log_softmax(-1).numpy()
+    expected = np.mean([surprise[0, 4:7].mean(), surprise[1, 3]])
+    assert renewed.loss(Examples(histories, targets)).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_an_epoch_draws_every_user_as_often_as_asked(renewed):
