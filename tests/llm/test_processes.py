@@ -240,6 +240,39 @@ def test_a_second_process_is_told_that_another_is_asking(server: Server, place) 
     assert server.requests == here.answered()
 
 
+def commit_pipeline(here: Place) -> None:
+    """Make the folder a repository whose pipeline is the stage."""
+    outs = {"deps": ["data/prepared"], "params": ["generators"], "outs": [str(RESPONSES)]}
+    (here.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"generate": {"cmd": " ".join(STAGE), **outs}}}))
+    author = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+    for command in (
+        ["git", "init", "-q"],
+        [sys.executable, "-m", "dvc", "init", "-q"],
+        ["git", "add", "params.yaml", "dvc.yaml", "data", ".dvc"],
+        ["git", *author, "commit", "-q", "-m", "pipeline"],
+    ):
+        subprocess.run(command, cwd=here.folder, env=here.environment, check=True)
+
+
+def test_a_temporary_experiment_that_fails_loses_no_answer(server: Server, place) -> None:
+    """Its folder is thrown away; the journal lies elsewhere, and the next experiment asks what is missing."""
+    here = place(30, budget_usd=0.0004)
+    here.environment |= {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(here.folder / "site")}
+    commit_pipeline(here)
+    experiment = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-q"]
+    first = here.start(*experiment)
+    _, said = first.communicate(timeout=300)
+    assert first.returncode != 0
+    assert "does not pay for one more question" in said
+    answered = here.answered()
+    assert 0 < answered == server.requests < 30
+    second = here.start(*experiment, "-S", "generators.gpt-4o-mini.budget_usd=1")
+    _, said = second.communicate(timeout=300)
+    assert second.returncode == 0, said
+    assert here.answered() == server.requests == 30
+    assert not (here.folder / RESPONSES).exists(), "it was a temporary one"
+
+
 def test_the_key_is_told_nowhere(server: Server, place) -> None:
     """In no file, on no stream; not even when the server repeats it and the SDK logs all it can."""
     here = place(30, concurrency=4)
