@@ -46,9 +46,10 @@ converged: env ## train the default models until they stop getting better (an ho
 
 scientific: env ## train on Amazon's scientific products, 3 seeds each (an hour and a half): metrics/scientific/full/*.json
 	python stages/fetch.py scientific && python stages/prepare.py scientific
-	for stage in propose generate signals; do python stages/$$stage.py scientific qwen-coder || exit 1; done
 	python stages/backbone.py minilm
+	for stage in propose generate signals; do python stages/$$stage.py scientific qwen-coder || exit 1; done
 	for run in popularity sasrec recformer-original-products recformer-lamar-products recformer-placebo-products; do \
 	  python stages/sequences.py scientific $$run && python stages/train.py scientific $$run && \
 	  python stages/evaluate.py scientific $$run || exit 1; done
-	python stages/significance.py scientific && python stages/buckets.py scientific
+	python stages/embeddings.py scientific qwen-coder minilm && python stages/diversity.py scientific qwen-coder
+	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
