@@ -9,10 +9,15 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from lamar.baselines.bert4rec import Bert4rec
+from lamar.baselines.contrastive import Contrastive
 from lamar.baselines.popularity import Popularity
-from lamar.baselines.sasrec import Sasrec
+from lamar.baselines.sasrec import LOSSES, Sasrec
+from lamar.baselines.sequence import Shape
+from lamar.baselines.unisrec import FINE_TUNING, Unisrec
+from lamar.baselines.zesrec import Zesrec
 from lamar.errors import LamarError
-from lamar.params import PopularityRun, RecformerRun, SasrecRun
+from lamar.params import Bert4recRun, PopularityRun, RecformerRun, SasrecRun, TransformerRun, UnisrecRun, ZesrecRun
 from lamar.recformer.recommender import RecformerRecommender
 from lamar.recformer.weights import from_encoder, shape_of
 from lamar.text.tokens import tokenise
@@ -29,18 +34,56 @@ def train_popularity(run: PopularityRun, sequences: Sequences, seed: int, watch:
 def train_sasrec(run: SasrecRun, sequences: Sequences, seed: int, watch: Watch) -> Sasrec:
     """Train SASRec to early stopping."""
     torch.manual_seed(seed)
-    model = Sasrec(
-        sequences.users.train,
-        sequences.items.height,
-        hidden=run.hidden,
-        layers=run.layers,
-        heads=run.heads,
-        dropout=run.dropout,
-        max_items=run.max_items,
-        batch=run.batch,
-    ).to(fit.device())
+    model = LOSSES[run.loss](sequences.users.train, sequences.items.height, _shape(run)).to(fit.device())
     watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
     return model
+
+
+def train_bert4rec(run: Bert4recRun, sequences: Sequences, seed: int, watch: Watch) -> Bert4rec:
+    """Train BERT4Rec to early stopping."""
+    torch.manual_seed(seed)
+    shares = {"mask_share": run.mask_share, "last_share": run.last_share}
+    model = Bert4rec(sequences.users.train, sequences.items.height, _shape(run), **shares).to(fit.device())
+    watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
+    return model
+
+
+def train_unisrec(run: UnisrecRun, sequences: Sequences, seed: int, watch: Watch) -> Unisrec:
+    """Fine-tune UniSRec to early stopping, after pre-training on the same users where the run asks for it."""
+    torch.manual_seed(seed)
+    examples = (sequences.users.train, sequences.vectors["text"], _shape(run))
+    model = FINE_TUNING[run.fine_tuning](*examples).to(fit.device())
+    stage = 1
+    if run.pretraining:
+        stage = 2
+        learned = Unisrec(*examples).to(fit.device())
+        _pretrain(learned, run, sequences, seed, watch)
+        model.load_state_dict(learned.state_dict(), strict=False)  # items' own vectors are not pre-trained
+        if run.pretraining.frozen_encoder:
+            model.freeze_encoder()
+    watch.fit(model, sequences.users.validation, run, run.epochs, [seed, stage], stage)
+    return model
+
+
+def _pretrain(model: Unisrec, run: UnisrecRun, sequences: Sequences, seed: int, watch: Watch) -> None:
+    """Leave `model` at the epoch of contrastive pre-training that ranks best."""
+    chosen = run.pretraining
+    sizes = {"batch": chosen.batch, "positions_per_user": chosen.positions_per_user}
+    tasks = Contrastive(model, sequences.users.train, sequences.vectors["dropped"], **sizes).to(fit.device())
+    watch.fit(tasks, sequences.users.validation, run, chosen.epochs, [seed, 1], stage=1)
+
+
+def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) -> Zesrec:
+    """Train ZESRec to early stopping on the dataset it ranks."""
+    torch.manual_seed(seed)
+    texts = sequences.vectors["text"]
+    model = Zesrec(sequences.users.train, texts, _shape(run), offset_std=run.offset_std).to(fit.device())
+    watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
+    return model
+
+
+def _shape(run: TransformerRun) -> Shape:
+    return Shape(run.hidden, run.layers, run.heads, run.dropout, run.max_items, run.batch)
 
 
 def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: Watch) -> RecformerRecommender:
@@ -84,5 +127,8 @@ def _cls(tokenizer: Tokenizer, backbone: Path) -> int:
 TRAINERS: dict[str, Callable[..., Any]] = {
     "popularity": train_popularity,
     "sasrec": train_sasrec,
+    "bert4rec": train_bert4rec,
+    "unisrec": train_unisrec,
+    "zesrec": train_zesrec,
     "recformer": train_recformer,
 }

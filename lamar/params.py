@@ -217,6 +217,11 @@ class Run(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
+    def vectors(self) -> tuple[str, ...]:
+        """The vectors of items' texts that the model reads (lamar/text/vectors.py)."""
+        return ()
+
+    @property
     def protocol(self) -> str:
         """What is ranked: `full`, every item of the catalogue."""
         return "full"
@@ -244,15 +249,77 @@ class Training(Run):
     accumulate: Positive = 1
 
 
-class SasrecRun(Training):
-    """SASRec's shape. `max_items`: the longest history it reads."""
+class TransformerRun(Training):
+    """The shape of the Transformer that reads histories. `max_items`: the longest history it reads."""
 
-    model: Literal["sasrec"]
     hidden: Positive
     layers: Positive
     heads: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     max_items: Positive
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> TransformerRun:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden: {self.hidden} is no multiple of heads ({self.heads})")
+        return self
+
+
+class SasrecRun(TransformerRun):
+    """SASRec. `loss`: over all items, or the published binary one with a sampled item."""
+
+    model: Literal["sasrec"]
+    loss: Literal["cross-entropy", "bce"]
+
+
+class Bert4recRun(TransformerRun):
+    """BERT4Rec. `mask_share`: of a window's items; `last_share`: of windows, those with the last item masked alone."""
+
+    model: Literal["bert4rec"]
+    mask_share: Share
+    last_share: Annotated[float, Field(ge=0, le=1)]
+
+
+class Pretraining(Section):
+    """UniSRec's first stage. `batch`: histories, each contrasted with the others; `positions_per_user`: in an epoch.
+
+    frozen_encoder: fine-tuning then leaves the Transformer as it is.
+    """
+
+    epochs: Positive
+    batch: Annotated[int, Field(ge=2)]
+    positions_per_user: Positive
+    frozen_encoder: bool
+
+
+class UnisrecRun(TransformerRun):
+    """UniSRec. `fine_tuning`: on text, or on text and a vector of each item's own; `pretraining`: before, or null."""
+
+    model: Literal["unisrec"]
+    fine_tuning: Literal["inductive", "transductive"]
+    pretraining: Pretraining | None
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Of the items' texts, and for pre-training of these with words dropped."""
+        return ("text", "dropped")
+
+    @property
+    def pretraining_epochs(self) -> int:
+        """At most; 0 without pre-training."""
+        return self.pretraining.epochs if self.pretraining else 0
+
+
+class ZesrecRun(TransformerRun):
+    """ZESRec. `offset_std`: of the prior of what an item's vector has beside its text."""
+
+    model: Literal["zesrec"]
+    offset_std: Annotated[float, Field(gt=0)]
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Of the items' texts."""
+        return ("text",)
 
 
 class RecformerRun(Training):
@@ -309,7 +376,10 @@ class LoraRun(Training):
         return "sampled"
 
 
-AnyRun = Annotated[PopularityRun | SasrecRun | RecformerRun | LoraRun, Field(discriminator="model")]
+AnyRun = Annotated[
+    PopularityRun | SasrecRun | Bert4recRun | UnisrecRun | ZesrecRun | RecformerRun | LoraRun,
+    Field(discriminator="model"),
+]
 
 
 class Prepare(Section):
@@ -361,6 +431,14 @@ class SignalRules(Section):
 class Sequences(Section):
     """Writing an item's text under its features."""
 
+    seed: int
+
+
+class Encode(Section):
+    """Items' texts as vectors: the backbone that encodes them; `word_drop`: a share of words, for pre-training."""
+
+    encoder: str
+    word_drop: Annotated[float, Field(ge=0, lt=1)]
     seed: int
 
 
@@ -437,6 +515,7 @@ class Params(Section):
     generate: Generate
     signals: SignalRules
     sequences: Sequences
+    encode: Encode
     evaluate: Evaluate
     significance: Significance
     buckets: Buckets
@@ -469,6 +548,7 @@ class Params(Section):
         yield "matrix.similarity", self.matrix.similarity, "backbones"
         yield "signals.encoder", [self.signals.encoder], "backbones"
         yield "buckets.similarity", [self.buckets.similarity], "backbones"
+        yield "encode.encoder", [self.encode.encoder], "backbones"
         yield "propose.strategies", list(self.propose.strategies), "generators"
         for name, features in self.features.items():
             yield f"features.{name}.signals", features.signals, "generators"

@@ -79,7 +79,8 @@ def _train_seed(
     checkpoints: Checkpoints | None,
 ) -> Any:
     """Train with one seed under a progress bar, adding a line to `curve` for every epoch."""
-    epochs = getattr(run, "epochs", 1) + getattr(run, "second_epochs", 0)
+    further = [getattr(run, stage, 0) for stage in ("second_epochs", "pretraining_epochs")]
+    epochs = getattr(run, "epochs", 1) + sum(further)
     with console.progress() as bar:
         task = bar.add_task(f"{run.model} {run.features} seed {seed}", total=epochs, note="starting")
 
