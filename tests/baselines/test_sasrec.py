@@ -152,8 +152,9 @@ def cycles(users: int) -> list[np.ndarray]:
     return [(rng.integers(ITEMS) + np.arange(rng.integers(3, 15))) % ITEMS for _ in range(users)]
 
 
-@pytest.mark.parametrize("kind", [Sasrec, PublishedSasrec])
-def test_it_learns_a_cycle(kind):
+# By the published loss an item of the window is never a wrong one, so that the next is hard to tell from those after it.
+@pytest.mark.parametrize(("kind", "learned"), [(Sasrec, 0.9), (PublishedSasrec, 0.5)])
+def test_it_learns_a_cycle(kind, learned):
     train = cycles(80)
     last = np.array([items[-1] for items in train])
     validation = Split([items[:-1] for items in train], last)
@@ -161,5 +162,5 @@ def test_it_learns_a_cycle(kind):
     untrained = fit.validation_ndcg(model, validation, settings())
     fit.fit(model, validation, settings(), epochs=20, seed=0, seen=lambda epoch: None)
     unseen = Split(train, (last + 1) % ITEMS)
-    assert untrained < 0.6
-    assert fit.validation_ndcg(model, unseen, settings()) > 0.9
+    assert untrained < 0.4
+    assert fit.validation_ndcg(model, unseen, settings()) > learned

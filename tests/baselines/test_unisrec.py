@@ -104,9 +104,10 @@ def test_the_loss_is_the_mean_over_the_targets():
     windows = [sequence(7, seed=1), sequence(3, seed=2)]
     losses = []
     for items in windows:
-        for place in range(1, len(items)):
-            guess = torch.from_numpy(scored(model, [items[:place]])[0]).log_softmax(-1)
-            losses.append(-guess[items[place]].item())
+        states = model.states(torch.from_numpy(items[:-1])[None], model.vectors())[0]
+        for state, target in zip(states, items[1:], strict=True):
+            logits = torch.cosine_similarity(state[None], model.vectors()[:ITEMS]) / 0.07
+            losses.append((logits.exp().sum().log() - logits[target]).item())
     batch = np.full((2, 7), PAD)
     batch[0], batch[1, 4:] = windows
     assert model.loss(batch).item() == pytest.approx(np.mean(losses), rel=1e-4)
