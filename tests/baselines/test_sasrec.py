@@ -152,7 +152,7 @@ def cycles(users: int) -> list[np.ndarray]:
     return [(rng.integers(ITEMS) + np.arange(rng.integers(3, 15))) % ITEMS for _ in range(users)]
 
 
-# By the published loss an item of the window is never a wrong one, so that the next is hard to tell from those after it.
+# By the published loss an item of the window is never wrong, so that the next is hard to tell from those after it.
 @pytest.mark.parametrize(("kind", "learned"), [(Sasrec, 0.9), (PublishedSasrec, 0.5)])
 def test_it_learns_a_cycle(kind, learned):
     train = cycles(80)
