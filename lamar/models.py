@@ -56,7 +56,7 @@ def train_unisrec(run: UnisrecRun, sequences: Sequences, seed: int, watch: Watch
     stage = 1
     if run.pretraining:
         stage = 2
-        learned = Unisrec(*examples).to(fit.device())
+        learned = unisrec_of(run, sequences)
         _pretrain(learned, run, sequences, seed, watch)
         model.load_state_dict(learned.state_dict(), strict=False)  # items' own vectors are not pre-trained
         if run.pretraining.frozen_encoder:
@@ -76,10 +76,20 @@ def _pretrain(model: Unisrec, run: UnisrecRun, sequences: Sequences, seed: int, 
 def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) -> Zesrec:
     """Train ZESRec to early stopping on the dataset it ranks."""
     torch.manual_seed(seed)
-    texts = sequences.vectors["text"]
-    model = Zesrec(sequences.users.train, texts, _shape(run), offset_std=run.offset_std).to(fit.device())
+    model = zesrec_of(run, sequences)
     watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
     return model
+
+
+def unisrec_of(run: UnisrecRun, sequences: Sequences) -> Unisrec:
+    """A UniSRec that has learned nothing, whose items are their texts alone."""
+    return Unisrec(sequences.users.train, sequences.vectors["text"], _shape(run)).to(fit.device())
+
+
+def zesrec_of(run: ZesrecRun, sequences: Sequences) -> Zesrec:
+    """A ZESRec that has learned nothing; its items have no offsets."""
+    texts = sequences.vectors["text"]
+    return Zesrec(sequences.users.train, texts, _shape(run), offset_std=run.offset_std).to(fit.device())
 
 
 def _shape(run: TransformerRun) -> Shape:

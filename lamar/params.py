@@ -31,6 +31,8 @@ class Matrix(Section):
     backbones: list[str]
     similarity: list[str]
     runs: list[str]
+    sources: list[str]
+    transfers: list[str]
     rankers: list[str]
 
 
@@ -544,6 +546,8 @@ class Params(Section):
         """Every place where names stand: its key, the names, and the table whose entries they name."""
         for table in ("datasets", "generators", "backbones", "runs"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
+        yield "matrix.sources", self.matrix.sources, "datasets"
+        yield "matrix.transfers", self.matrix.transfers, "runs"
         yield "matrix.rankers", self.matrix.rankers, "runs"
         yield "matrix.similarity", self.matrix.similarity, "backbones"
         yield "signals.encoder", [self.signals.encoder], "backbones"

@@ -63,7 +63,7 @@ def train(
     for seed in run.seeds:
         with track(seed) as tracker:
             model = _train_seed(trainer, run, examples, seed, tracker, curve, checkpoints)
-            ranks.append(_test_ranks(model, examples, run, seed))
+            ranks.append(ranks_table(model, examples, run, seed))
             tracker.metrics(summarise(ranks[-1], "expected"))
         weights[seed] = model.state_dict()
     return Trained(pl.concat(ranks), pl.DataFrame(curve, schema=CURVE, orient="row"), weights)
@@ -96,7 +96,7 @@ def _train_seed(
     return model
 
 
-def _test_ranks(model: Any, examples: Examples, run: AnyRun, seed: int) -> pl.DataFrame:
+def ranks_table(model: Any, examples: Examples, run: AnyRun, seed: int) -> pl.DataFrame:
     """The ranks table (contract 4) of one seed."""
     greater, equal, candidates = fit.ranks(model, examples.test, run)
     columns = (examples.ids, examples.targets, seed, greater, equal, candidates)
