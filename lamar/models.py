@@ -17,7 +17,16 @@ from lamar.baselines.sequence import Shape
 from lamar.baselines.unisrec import FINE_TUNING, Unisrec
 from lamar.baselines.zesrec import Zesrec
 from lamar.errors import LamarError
-from lamar.params import Bert4recRun, PopularityRun, RecformerRun, SasrecRun, TransformerRun, UnisrecRun, ZesrecRun
+from lamar.params import (
+    Bert4recRun,
+    PopularityRun,
+    PretrainedUnisrecRun,
+    RecformerRun,
+    SasrecRun,
+    TransformerRun,
+    UnisrecRun,
+    ZesrecRun,
+)
 from lamar.recformer.recommender import RecformerRecommender
 from lamar.recformer.weights import from_encoder, shape_of
 from lamar.text.tokens import tokenise
@@ -49,28 +58,33 @@ def train_bert4rec(run: Bert4recRun, sequences: Sequences, seed: int, watch: Wat
 
 
 def train_unisrec(run: UnisrecRun, sequences: Sequences, seed: int, watch: Watch) -> Unisrec:
-    """Fine-tune UniSRec to early stopping, after pre-training on the same users where the run asks for it."""
+    """Train UniSRec to early stopping."""
     torch.manual_seed(seed)
-    examples = (sequences.users.train, sequences.vectors["text"], _shape(run))
-    model = FINE_TUNING[run.fine_tuning](*examples).to(fit.device())
-    stage = 1
-    if run.pretraining:
-        stage = 2
-        learned = unisrec_of(run, sequences)
-        _pretrain(learned, run, sequences, seed, watch)
-        model.load_state_dict(learned.state_dict(), strict=False)  # items' own vectors are not pre-trained
-        if run.pretraining.frozen_encoder:
-            model.freeze_encoder()
-    watch.fit(model, sequences.users.validation, run, run.epochs, [seed, stage], stage)
+    model = _fine_tuned(run, sequences)
+    watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
     return model
 
 
-def _pretrain(model: Unisrec, run: UnisrecRun, sequences: Sequences, seed: int, watch: Watch) -> None:
-    """Leave `model` at the epoch of contrastive pre-training that ranks best."""
-    chosen = run.pretraining
-    sizes = {"batch": chosen.batch, "positions_per_user": chosen.positions_per_user}
-    tasks = Contrastive(model, sequences.users.train, sequences.vectors["dropped"], **sizes).to(fit.device())
-    watch.fit(tasks, sequences.users.validation, run, chosen.epochs, [seed, 1], stage=1)
+def train_pretrained_unisrec(run: PretrainedUnisrecRun, sequences: Sequences, seed: int, watch: Watch) -> Unisrec:
+    """Pre-train UniSRec, fine-tune its best epoch; both to early stopping on the same users."""
+    torch.manual_seed(seed)
+    first = run.pretraining
+    pretrained = unisrec_of(run, sequences)
+    sizes = {"batch": first.batch, "positions_per_user": first.positions_per_user}
+    tasks = Contrastive(pretrained, sequences.users.train, sequences.vectors["dropped"], **sizes).to(fit.device())
+    watch.fit(tasks, sequences.users.validation, run, first.epochs, [seed, 1], stage=1)
+    model = _fine_tuned(run, sequences)
+    model.load_state_dict(model.state_dict() | pretrained.state_dict())  # items' own vectors are not pre-trained
+    if first.frozen_encoder:
+        model.freeze_encoder()
+    watch.fit(model, sequences.users.validation, run, run.epochs, [seed, 2], stage=2)
+    return model
+
+
+def _fine_tuned(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
+    """A UniSRec that has learned nothing, of the kind that the run fine-tunes."""
+    kind = FINE_TUNING[run.fine_tuning]
+    return kind(sequences.users.train, sequences.vectors["text"], _shape(run)).to(fit.device())
 
 
 def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) -> Zesrec:
@@ -81,7 +95,7 @@ def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) 
     return model
 
 
-def unisrec_of(run: UnisrecRun, sequences: Sequences) -> Unisrec:
+def unisrec_of(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
     """A UniSRec that has learned nothing, whose items are their texts alone."""
     return Unisrec(sequences.users.train, sequences.vectors["text"], _shape(run)).to(fit.device())
 
@@ -139,6 +153,7 @@ TRAINERS: dict[str, Callable[..., Any]] = {
     "sasrec": train_sasrec,
     "bert4rec": train_bert4rec,
     "unisrec": train_unisrec,
+    "unisrec-pretrained": train_pretrained_unisrec,
     "zesrec": train_zesrec,
     "recformer": train_recformer,
 }

@@ -282,6 +282,18 @@ class Bert4recRun(TransformerRun):
     last_share: Annotated[float, Field(ge=0, le=1)]
 
 
+class UnisrecRun(TransformerRun):
+    """UniSRec. `fine_tuning`: on text alone, or on text and a vector of each item's own."""
+
+    model: Literal["unisrec"]
+    fine_tuning: Literal["inductive", "transductive"]
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Of the items' texts."""
+        return ("text",)
+
+
 class Pretraining(Section):
     """UniSRec's first stage. `batch`: histories, each contrasted with the others; `positions_per_user`: in an epoch.
 
@@ -294,22 +306,22 @@ class Pretraining(Section):
     frozen_encoder: bool
 
 
-class UnisrecRun(TransformerRun):
-    """UniSRec. `fine_tuning`: on text, or on text and a vector of each item's own; `pretraining`: before, or null."""
+class PretrainedUnisrecRun(TransformerRun):
+    """UniSRec, pre-trained on the dataset's own training sequences before it is fine-tuned."""
 
-    model: Literal["unisrec"]
+    model: Literal["unisrec-pretrained"]
     fine_tuning: Literal["inductive", "transductive"]
-    pretraining: Pretraining | None
+    pretraining: Pretraining
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """Of the items' texts, and for pre-training of these with words dropped."""
+        """Of the items' texts, and of these with words dropped."""
         return ("text", "dropped")
 
     @property
     def pretraining_epochs(self) -> int:
-        """At most; 0 without pre-training."""
-        return self.pretraining.epochs if self.pretraining else 0
+        """At most."""
+        return self.pretraining.epochs
 
 
 class ZesrecRun(TransformerRun):
@@ -379,7 +391,7 @@ class LoraRun(Training):
 
 
 AnyRun = Annotated[
-    PopularityRun | SasrecRun | Bert4recRun | UnisrecRun | ZesrecRun | RecformerRun | LoraRun,
+    PopularityRun | SasrecRun | Bert4recRun | UnisrecRun | PretrainedUnisrecRun | ZesrecRun | RecformerRun | LoraRun,
     Field(discriminator="model"),
 ]
 

@@ -14,7 +14,11 @@ from lamar.params import AnyRun
 from lamar.training.examples import Sequences
 from lamar.training.run import ranks_table
 
-TEXT_MODELS: dict[str, Callable[..., SequenceModel]] = {"unisrec": unisrec_of, "zesrec": zesrec_of}
+TEXT_MODELS: dict[str, Callable[..., SequenceModel]] = {
+    "unisrec": unisrec_of,
+    "unisrec-pretrained": unisrec_of,
+    "zesrec": zesrec_of,
+}
 OF_ITEMS = {"offset", "own"}  # weights of the source's items, which this dataset does not have
 
 
@@ -24,7 +28,7 @@ def transfer(run: AnyRun, sequences: Sequences, trained: Path) -> pl.DataFrame:
     Raises LamarError when the model knows items by their ids, or the weights are not there.
     """
     if run.model not in TEXT_MODELS:
-        known = " or ".join(TEXT_MODELS)
+        known = ", ".join(TEXT_MODELS)
         raise LamarError(f"params.yaml: matrix.transfers: {run.model} knows its own items alone; name runs of {known}")
     return pl.concat([ranks_table(_model(run, sequences, trained, seed), sequences, run, seed) for seed in run.seeds])
 

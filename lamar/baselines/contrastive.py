@@ -1,4 +1,4 @@
-"""UniSRec's pre-training (section 2.2): a history is near its next item, and near itself with parts left out.
+"""UniSRec's pre-training (section 2.2.2): a history is near its next item, and near itself with parts left out.
 
 Both tasks are contrastive: the other rows of a batch are what it should be far from.
 """

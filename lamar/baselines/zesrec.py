@@ -2,7 +2,7 @@
 
 The hierarchical Bayesian model of the paper (section 3): offsets are drawn from a zero-mean Gaussian, and the maximum a
 posteriori is learned. A catalogue that was not trained on has the offsets' mean, zero: its items are their text alone.
-The user is read by the Transformer that all id models share (the paper: a GRU or a convolution).
+The user is read by the Transformer that all id models share (the paper: recurrent and convolutional networks).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 from lamar.baselines.contrastive import Contrastive, Views, augment, contrast
 from lamar.baselines.sequence import Shape
 from lamar.baselines.unisrec import Unisrec
-from lamar.models import train_unisrec
+from lamar.models import train_pretrained_unisrec
 from lamar.params import Pretraining, load
 from lamar.training import fit
 from lamar.training.examples import Sequences, Split, Users
@@ -104,12 +104,12 @@ def trained(epochs: int, pretraining: Pretraining) -> tuple[Unisrec, Users, list
     everybody = users()
     items = pl.DataFrame({"item": range(ITEMS)})
     sequences = Sequences(everybody, items, {"text": TEXTS, "dropped": TEXTS + 0.1 * DROPPED})
-    sizes = {"hidden": 32, "layers": 1, "dropout": 0.0, "max_items": 8, "batch": 32, "warmup_steps": 5}
+    sizes = {"hidden": 32, "layers": 1, "heads": 2, "dropout": 0.0, "max_items": 8, "batch": 32, "warmup_steps": 5}
     changes = sizes | {"learning_rate": 0.005, "patience": 30, "epochs": epochs, "pretraining": pretraining}
-    run = load(REPOSITORY / "params.yaml").runs["unisrec-original"].model_copy(update=changes)
+    run = load(REPOSITORY / "params.yaml").runs["unisrec-published-original"].model_copy(update=changes)
     told = []
     watch = Watch(lambda stage, epoch: told.append((stage, epoch.epoch)), lambda stage: None)
-    return train_unisrec(run, sequences, 0, watch), everybody, told
+    return train_pretrained_unisrec(run, sequences, 0, watch), everybody, told
 
 
 def test_pre_training_alone_learns_a_cycle_and_fine_tuning_goes_on_from_it():

@@ -42,7 +42,8 @@ def encode(tmp_path, monkeypatch, encoder):
 @pytest.mark.parametrize(
     ("run", "files"),
     [
-        ("unisrec-lamar", ["dropped.parquet", "text.parquet"]),
+        ("unisrec-published-lamar", ["dropped.parquet", "text.parquet"]),
+        ("unisrec-lamar", ["text.parquet"]),
         ("zesrec-original", ["text.parquet"]),
         ("sasrec", []),
         ("popularity", []),
