@@ -9,10 +9,24 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from lamar.baselines.bert4rec import Bert4rec
+from lamar.baselines.contrastive import Contrastive
 from lamar.baselines.popularity import Popularity
-from lamar.baselines.sasrec import Sasrec
+from lamar.baselines.sasrec import LOSSES, Sasrec
+from lamar.baselines.sequence import Shape
+from lamar.baselines.unisrec import FINE_TUNING, Unisrec
+from lamar.baselines.zesrec import Zesrec
 from lamar.errors import LamarError
-from lamar.params import PopularityRun, RecformerRun, SasrecRun
+from lamar.params import (
+    Bert4recRun,
+    PopularityRun,
+    PretrainedUnisrecRun,
+    RecformerRun,
+    SasrecRun,
+    TransformerRun,
+    UnisrecRun,
+    ZesrecRun,
+)
 from lamar.recformer.recommender import RecformerRecommender
 from lamar.recformer.weights import from_encoder, shape_of
 from lamar.text.tokens import tokenise
@@ -29,18 +43,71 @@ def train_popularity(run: PopularityRun, sequences: Sequences, seed: int, watch:
 def train_sasrec(run: SasrecRun, sequences: Sequences, seed: int, watch: Watch) -> Sasrec:
     """Train SASRec to early stopping."""
     torch.manual_seed(seed)
-    model = Sasrec(
-        sequences.users.train,
-        sequences.items.height,
-        hidden=run.hidden,
-        layers=run.layers,
-        heads=run.heads,
-        dropout=run.dropout,
-        max_items=run.max_items,
-        batch=run.batch,
-    ).to(fit.device())
+    model = LOSSES[run.loss](sequences.users.train, sequences.items.height, _shape(run)).to(fit.device())
     watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
     return model
+
+
+def train_bert4rec(run: Bert4recRun, sequences: Sequences, seed: int, watch: Watch) -> Bert4rec:
+    """Train BERT4Rec to early stopping."""
+    torch.manual_seed(seed)
+    shares = {"mask_share": run.mask_share, "last_share": run.last_share}
+    model = Bert4rec(sequences.users.train, sequences.items.height, _shape(run), **shares).to(fit.device())
+    watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
+    return model
+
+
+def train_unisrec(run: UnisrecRun, sequences: Sequences, seed: int, watch: Watch) -> Unisrec:
+    """Train UniSRec to early stopping."""
+    torch.manual_seed(seed)
+    model = _fine_tuned(run, sequences)
+    watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
+    return model
+
+
+def train_pretrained_unisrec(run: PretrainedUnisrecRun, sequences: Sequences, seed: int, watch: Watch) -> Unisrec:
+    """Pre-train UniSRec, fine-tune its best epoch; both to early stopping on the same users."""
+    torch.manual_seed(seed)
+    first = run.pretraining
+    pretrained = unisrec_of(run, sequences)
+    sizes = {"batch": first.batch, "positions_per_user": first.positions_per_user}
+    tasks = Contrastive(pretrained, sequences.users.train, sequences.vectors["dropped"], **sizes).to(fit.device())
+    watch.fit(tasks, sequences.users.validation, run, first.epochs, [seed, 1], stage=1)
+    model = _fine_tuned(run, sequences)
+    model.load_state_dict(model.state_dict() | pretrained.state_dict())  # items' own vectors are not pre-trained
+    if first.frozen_encoder:
+        model.freeze_encoder()
+    watch.fit(model, sequences.users.validation, run, run.epochs, [seed, 2], stage=2)
+    return model
+
+
+def _fine_tuned(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
+    """A UniSRec that has learned nothing, of the kind that the run fine-tunes."""
+    kind = FINE_TUNING[run.fine_tuning]
+    return kind(sequences.users.train, sequences.vectors["text"], _shape(run)).to(fit.device())
+
+
+def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) -> Zesrec:
+    """Train ZESRec to early stopping on the dataset it ranks."""
+    torch.manual_seed(seed)
+    model = zesrec_of(run, sequences)
+    watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
+    return model
+
+
+def unisrec_of(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
+    """A UniSRec that has learned nothing, whose items are their texts alone."""
+    return Unisrec(sequences.users.train, sequences.vectors["text"], _shape(run)).to(fit.device())
+
+
+def zesrec_of(run: ZesrecRun, sequences: Sequences) -> Zesrec:
+    """A ZESRec that has learned nothing; its items have no offsets."""
+    texts = sequences.vectors["text"]
+    return Zesrec(sequences.users.train, texts, _shape(run), offset_std=run.offset_std).to(fit.device())
+
+
+def _shape(run: TransformerRun) -> Shape:
+    return Shape(run.hidden, run.layers, run.heads, run.dropout, run.max_items, run.batch)
 
 
 def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: Watch) -> RecformerRecommender:
@@ -85,5 +152,9 @@ def _cls(tokenizer: Tokenizer, backbone: Path) -> int:
 TRAINERS: dict[str, Callable[..., Any]] = {
     "popularity": train_popularity,
     "sasrec": train_sasrec,
+    "bert4rec": train_bert4rec,
+    "unisrec": train_unisrec,
+    "unisrec-pretrained": train_pretrained_unisrec,
+    "zesrec": train_zesrec,
     "recformer": train_recformer,
 }

@@ -31,6 +31,8 @@ class Matrix(Section):
     backbones: list[str]
     similarity: list[str]
     runs: list[str]
+    sources: list[str]
+    transfers: list[str]
     rankers: list[str]
 
 
@@ -217,6 +219,11 @@ class Run(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
+    def vectors(self) -> tuple[str, ...]:
+        """The vectors of items' texts that the model reads (lamar/text/vectors.py)."""
+        return ()
+
+    @property
     def protocol(self) -> str:
         """What is ranked: `full`, every item of the catalogue."""
         return "full"
@@ -244,15 +251,89 @@ class Training(Run):
     accumulate: Positive = 1
 
 
-class SasrecRun(Training):
-    """SASRec's shape. `max_items`: the longest history it reads."""
+class TransformerRun(Training):
+    """The shape of the Transformer that reads histories. `max_items`: the longest history it reads."""
 
-    model: Literal["sasrec"]
     hidden: Positive
     layers: Positive
     heads: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     max_items: Positive
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> TransformerRun:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden: {self.hidden} is no multiple of heads ({self.heads})")
+        return self
+
+
+class SasrecRun(TransformerRun):
+    """SASRec. `loss`: over all items, or the published binary one with a sampled item."""
+
+    model: Literal["sasrec"]
+    loss: Literal["cross-entropy", "bce"]
+
+
+class Bert4recRun(TransformerRun):
+    """BERT4Rec. `mask_share`: of a window's items; `last_share`: of windows, those with the last item masked alone."""
+
+    model: Literal["bert4rec"]
+    mask_share: Share
+    last_share: Annotated[float, Field(ge=0, le=1)]
+
+
+class UnisrecRun(TransformerRun):
+    """UniSRec. `fine_tuning`: on text alone, or on text and a vector of each item's own."""
+
+    model: Literal["unisrec"]
+    fine_tuning: Literal["inductive", "transductive"]
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Of the items' texts."""
+        return ("text",)
+
+
+class Pretraining(Section):
+    """UniSRec's first stage. `batch`: histories, each contrasted with the others; `positions_per_user`: in an epoch.
+
+    frozen_encoder: fine-tuning then leaves the Transformer as it is.
+    """
+
+    epochs: Positive
+    batch: Annotated[int, Field(ge=2)]
+    positions_per_user: Positive
+    frozen_encoder: bool
+
+
+class PretrainedUnisrecRun(TransformerRun):
+    """UniSRec, pre-trained on the dataset's own training sequences before it is fine-tuned."""
+
+    model: Literal["unisrec-pretrained"]
+    fine_tuning: Literal["inductive", "transductive"]
+    pretraining: Pretraining
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Of the items' texts, and of these with words dropped."""
+        return ("text", "dropped")
+
+    @property
+    def pretraining_epochs(self) -> int:
+        """At most."""
+        return self.pretraining.epochs
+
+
+class ZesrecRun(TransformerRun):
+    """ZESRec. `offset_std`: of the prior of what an item's vector has beside its text."""
+
+    model: Literal["zesrec"]
+    offset_std: Annotated[float, Field(gt=0)]
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Of the items' texts."""
+        return ("text",)
 
 
 class RecformerRun(Training):
@@ -310,7 +391,10 @@ class LoraRun(Training):
         return "sampled"
 
 
-AnyRun = Annotated[PopularityRun | SasrecRun | RecformerRun | LoraRun, Field(discriminator="model")]
+AnyRun = Annotated[
+    PopularityRun | SasrecRun | Bert4recRun | UnisrecRun | PretrainedUnisrecRun | ZesrecRun | RecformerRun | LoraRun,
+    Field(discriminator="model"),
+]
 
 
 class Prepare(Section):
@@ -362,6 +446,14 @@ class SignalRules(Section):
 class Sequences(Section):
     """Writing an item's text under its features."""
 
+    seed: int
+
+
+class Encode(Section):
+    """Items' texts as vectors: the backbone that encodes them; `word_drop`: a share of words, for pre-training."""
+
+    encoder: str
+    word_drop: Annotated[float, Field(ge=0, lt=1)]
     seed: int
 
 
@@ -438,6 +530,7 @@ class Params(Section):
     generate: Generate
     signals: SignalRules
     sequences: Sequences
+    encode: Encode
     evaluate: Evaluate
     significance: Significance
     buckets: Buckets
@@ -466,10 +559,13 @@ class Params(Section):
         """Every place where names stand: its key, the names, and the table whose entries they name."""
         for table in ("datasets", "generators", "backbones", "runs"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
+        yield "matrix.sources", self.matrix.sources, "datasets"
+        yield "matrix.transfers", self.matrix.transfers, "runs"
         yield "matrix.rankers", self.matrix.rankers, "runs"
         yield "matrix.similarity", self.matrix.similarity, "backbones"
         yield "signals.encoder", [self.signals.encoder], "backbones"
         yield "buckets.similarity", [self.buckets.similarity], "backbones"
+        yield "encode.encoder", [self.encode.encoder], "backbones"
         yield "propose.strategies", list(self.propose.strategies), "generators"
         for name, features in self.features.items():
             yield f"features.{name}.signals", features.signals, "generators"

@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: one thread, and a tiny real LLM to ask."""
+"""Fixtures of the whole suite: one thread, a tiny real LLM to ask, and a tiny text encoder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pytest
 import tiny_llm as tiny
 
 from lamar.params import LocalGenerator
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "saw", "drill", "cut", "x"]  # of the encoder
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -34,3 +36,21 @@ def tiny_llm(
     monkeypatch.setenv("LAMAR_CACHE", str(tiny_cache))
     monkeypatch.setenv("LAMAR_JOURNAL", str(tmp_path / "journal"))
     return tiny.generator(getattr(request, "param", "float32"))
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny real text encoder, in the three files of a backbone."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("encoder")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(WORDS), initializer_range=0.5, **sizes)).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordPiece({word: place for place, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder

@@ -53,6 +53,9 @@ WRONG = [
     ("runs.sasrec.seeds", [], "runs.sasrec.seeds: List should have at least 1 item"),
     ("runs.sasrec.dropout", 1.0, "runs.sasrec.dropout: Input should be less than 1"),
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
+    ("runs.sasrec.heads", 3, "runs.sasrec: hidden: 64 is no multiple of heads (3)"),
+    ("runs.unisrec-published-lamar.pretraining.epochs", 0, "runs.unisrec-published-lamar.pretraining.epochs: Input"),
+    ("encode.encoder", "bert", "encode.encoder: no entry 'bert' in backbones; known: minilm"),
     ("matrix.datasets", "ml-100k", "matrix.datasets: Input should be a valid list"),
     ("generators.gpt-4o-mini.colour", "red", "generators.gpt-4o-mini.colour: unknown key"),
     ("generators.gpt-4o-mini.price", REMOVED, "generators.gpt-4o-mini.price: missing key; add it"),
@@ -183,7 +186,8 @@ def test_names_of_generators_are_levels_of_keys(chosen):
 def test_what_the_matrix_builds_has_all_it_needs(chosen):
     runs = [chosen.runs[name] for name in chosen.matrix.runs]
     assert {name for run in runs for name in chosen.features[run.features].signals} <= set(chosen.matrix.generators)
-    encoders = {run.backbone for run in runs if run.model == "recformer"} | {chosen.signals.encoder}
+    encoders = {run.backbone for run in runs if run.model == "recformer"}
+    encoders |= {chosen.signals.encoder, chosen.encode.encoder}
     assert encoders <= set(chosen.matrix.backbones)
     assert {chosen.buckets.similarity} <= set(chosen.matrix.similarity) <= set(chosen.matrix.backbones)
 

@@ -40,11 +40,13 @@ def inputs(dataset: str, run: str, features: Features, root: Path = Path()) -> d
     Raises LamarError naming the file that is not there.
     """
     folder = root / "data/sequences" / dataset / run
+    encoded = sorted((root / "data/encoded" / dataset / run).glob("*.parquet"))
     signals = {generator: root / "data/signals" / dataset / f"{generator}.parquet" for generator in features.signals}
     return {
         "raw": read_json(root / "data/raw" / dataset / "source.json"),
         "control": features.control,
-        "sequences": {table: _sha256(folder / f"{table}.parquet") for table in ("items", "histories")},
+        "sequences": {table: _sha256(folder / f"{table}.parquet") for table in ("items", "histories")}
+        | {table.stem: _sha256(table) for table in encoded},
         "signals": {generator: _sha256(path) for generator, path in signals.items()},
     }
 

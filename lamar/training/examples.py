@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,11 @@ def read_users(path: str) -> Users:
 
 @dataclass(frozen=True)
 class Sequences:
-    """What the sequences stage wrote for one dataset and choice of features."""
+    """What the stages sequences and encode wrote for a run; `vectors`: float32 (items, width) of the texts, by kind."""
 
     users: Users
     items: pl.DataFrame
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def test(self) -> Split:
@@ -63,9 +64,14 @@ class Sequences:
 
 
 def read_sequences(dataset: str, run: str) -> Sequences:
-    """What the sequences stage wrote for a run."""
+    """What the stages sequences and encode wrote for a run."""
     folder = Path("data/sequences", dataset, run)
-    return Sequences(read_users(str(folder / "histories.parquet")), pl.read_parquet(folder / "items.parquet"))
+    encoded = sorted(Path("data/encoded", dataset, run).glob("*.parquet"))
+    return Sequences(
+        read_users(str(folder / "histories.parquet")),
+        pl.read_parquet(folder / "items.parquet"),
+        {path.stem: pl.read_parquet(path)["vector"].to_numpy().copy() for path in encoded},
+    )
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ def train_run(chosen: Params, dataset: str, run: str, trainer: Trainer, examples
     the disk is full.
     """
     settings = chosen.runs[run]
-    folder = Path("data/sequences", dataset, run)
-    tags = {"dataset": dataset, "run": run} | {f"sha256.{file.stem}": sha256_of(file) for file in folder.iterdir()}
+    files = [file for kind in ("sequences", "encoded") for file in Path("data", kind, dataset, run).glob("*.parquet")]
+    tags = {"dataset": dataset, "run": run} | {f"sha256.{file.stem}": sha256_of(file) for file in files}
 
     def track(seed: int) -> AbstractContextManager[tracking.Tracker]:
         return tracking.run(chosen.tracking, f"{dataset} {run} seed {seed}", settings.model_dump(), tags)

@@ -63,7 +63,7 @@ def train(
     for seed in run.seeds:
         with track(seed) as tracker:
             model = _train_seed(trainer, run, examples, seed, tracker, curve, checkpoints)
-            ranks.append(_test_ranks(model, examples, run, seed))
+            ranks.append(ranks_table(model, examples, run, seed))
             tracker.metrics(summarise(ranks[-1], "expected"))
         weights[seed] = model.state_dict()
     return Trained(pl.concat(ranks), pl.DataFrame(curve, schema=CURVE, orient="row"), weights)
@@ -79,7 +79,8 @@ def _train_seed(
     checkpoints: Checkpoints | None,
 ) -> Any:
     """Train with one seed under a progress bar, adding a line to `curve` for every epoch."""
-    epochs = getattr(run, "epochs", 1) + getattr(run, "second_epochs", 0)
+    further = [getattr(run, stage, 0) for stage in ("second_epochs", "pretraining_epochs")]
+    epochs = getattr(run, "epochs", 1) + sum(further)
     with console.progress() as bar:
         task = bar.add_task(f"{run.model} {run.features} seed {seed}", total=epochs, note="starting")
 
@@ -95,7 +96,7 @@ def _train_seed(
     return model
 
 
-def _test_ranks(model: Any, examples: Examples, run: AnyRun, seed: int) -> pl.DataFrame:
+def ranks_table(model: Any, examples: Examples, run: AnyRun, seed: int) -> pl.DataFrame:
     """The ranks table (contract 4) of one seed."""
     greater, equal, candidates = fit.ranks(model, examples.test, run)
     columns = (examples.ids, examples.targets, seed, greater, equal, candidates)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lamar.baselines.sasrec import Sasrec
+from lamar.baselines.sasrec import PublishedSasrec, Sasrec
+from lamar.baselines.sequence import Shape, padded
 from lamar.params import SasrecRun, load
 from lamar.training import fit
 from lamar.training.examples import Split
@@ -17,13 +18,17 @@ ITEMS = 20
 PAD = ITEMS
 
 
-def sasrec(train=(), *, items=ITEMS, max_items=6, batch=4) -> Sasrec:
+def sasrec(train=(), *, items=ITEMS, max_items=6, batch=4, kind=Sasrec) -> Sasrec:
     torch.manual_seed(0)
-    model = Sasrec(train, items, hidden=32, layers=2, heads=2, dropout=0.0, max_items=max_items, batch=batch)
+    model = kind(train, items, Shape(32, 2, 2, 0.0, max_items, batch))
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.3 * torch.randn_like(weight)  # a fresh model's attention is close to uniform
     return model.eval()
+
+
+def states(model: Sasrec, items: torch.Tensor) -> torch.Tensor:
+    return model.states(items, model.vectors())
 
 
 def sequence(length: int, seed: int = 0) -> np.ndarray:
@@ -45,7 +50,7 @@ def test_later_items_do_not_change_earlier_states():
     before = torch.from_numpy(sequence(10))[None]
     after = before.clone()
     after[0, 6:] = (after[0, 6:] + 1) % ITEMS
-    changed = (model._states(after) - model._states(before)).abs().amax(-1)[0]
+    changed = (states(model, after) - states(model, before)).abs().amax(-1)[0]
     assert changed[:6].max() < 1e-6
     assert changed[6:].min() > 1e-3
 
@@ -54,11 +59,11 @@ def test_later_items_do_not_change_earlier_states():
 def test_padding_is_not_seen():
     model = sasrec(max_items=10)
     items = torch.from_numpy(sequence(4))
-    padded = torch.cat([torch.full((6,), PAD), items])[None]
-    before = model._states(padded)[0, 6:]
+    filled = torch.cat([torch.full((6,), PAD), items])[None]
+    before = states(model, filled)[0, 6:]
     model.item.weight[PAD] += 5
-    assert torch.allclose(model._states(padded)[0, 6:], before, atol=1e-5)
-    assert torch.allclose(model._states(items[None])[0], before, atol=1e-5)
+    assert torch.allclose(states(model, filled)[0, 6:], before, atol=1e-5)
+    assert torch.allclose(states(model, items[None])[0], before, atol=1e-5)
 
 
 def test_a_batch_gives_what_each_history_gives_alone():
@@ -102,10 +107,38 @@ def test_the_loss_is_the_mean_over_the_targets():
     windows = [sequence(7, seed=1), sequence(3, seed=2)]
     losses = []
     for items in windows:
-        logits = model._states(torch.from_numpy(items[:-1])[None])[0] @ model.item.weight[:ITEMS].T
+        logits = states(model, torch.from_numpy(items[:-1])[None])[0] @ model.item.weight[:ITEMS].T
         losses += functional.cross_entropy(logits, torch.from_numpy(items[1:]), reduction="none").tolist()
     assert len(losses) == 6 + 2
-    assert model.loss(model._pad(windows, 7)).item() == pytest.approx(np.mean(losses), rel=1e-5)
+    assert model.loss(padded(windows, 7, PAD)).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_the_published_loss_is_binary_for_each_target_and_one_other_item(monkeypatch):
+    model = sasrec(max_items=6, kind=PublishedSasrec)
+    windows, others = [sequence(7, seed=1), sequence(3, seed=2)], torch.arange(12).reshape(2, 6)
+    monkeypatch.setattr(model, "_others", lambda sequence: others)
+    losses = []
+    for items, false in zip(windows, (others[0], others[1, -2:]), strict=True):
+        found = states(model, torch.from_numpy(items[:-1])[None])[0]
+        right = torch.sigmoid((found * model.item.weight[items[1:]]).sum(-1))
+        wrong = torch.sigmoid((found * model.item.weight[false]).sum(-1))
+        losses += (-right.log() - (1 - wrong).log()).tolist()
+    assert model.loss(padded(windows, 7, PAD)).item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_other_items_are_uniform_over_those_the_window_lacks():
+    model = sasrec(kind=PublishedSasrec)
+    window = torch.tensor([[PAD, PAD, 3, 3, 5], [0, 1, 2, 3, 4]])
+    drawn = torch.cat([model._others(window) for _ in range(2000)], dim=1)
+    for row, lacked in zip(drawn, (set(range(ITEMS)) - {3, 5}, set(range(5, ITEMS))), strict=True):
+        counts = torch.bincount(row, minlength=ITEMS).numpy()
+        assert set(np.flatnonzero(counts)) == lacked
+        assert counts[sorted(lacked)].max() < 1.5 * counts[sorted(lacked)].min()
+
+
+def test_a_window_of_the_whole_catalogue_has_other_items_all_the_same():
+    model = sasrec(items=3, kind=PublishedSasrec)
+    assert model._others(torch.tensor([[0, 1, 2]])).max() < 3
 
 
 def settings() -> SasrecRun:
@@ -119,15 +152,15 @@ def cycles(users: int) -> list[np.ndarray]:
     return [(rng.integers(ITEMS) + np.arange(rng.integers(3, 15))) % ITEMS for _ in range(users)]
 
 
-def test_it_learns_a_cycle():
+# By the published loss an item of the window is never wrong, so that the next is hard to tell from those after it.
+@pytest.mark.parametrize(("kind", "learned"), [(Sasrec, 0.9), (PublishedSasrec, 0.5)])
+def test_it_learns_a_cycle(kind, learned):
     train = cycles(80)
     last = np.array([items[-1] for items in train])
     validation = Split([items[:-1] for items in train], last)
-    model = Sasrec(
-        [items[:-1] for items in train], ITEMS, hidden=32, layers=2, heads=2, dropout=0.1, max_items=8, batch=32
-    )
+    model = kind([items[:-1] for items in train], ITEMS, Shape(32, 2, 2, 0.1, max_items=8, batch=32))
     untrained = fit.validation_ndcg(model, validation, settings())
     fit.fit(model, validation, settings(), epochs=20, seed=0, seen=lambda epoch: None)
     unseen = Split(train, (last + 1) % ITEMS)
-    assert untrained < 0.6
-    assert fit.validation_ndcg(model, unseen, settings()) > 0.9
+    assert untrained < 0.4
+    assert fit.validation_ndcg(model, unseen, settings()) > learned

@@ -40,6 +40,15 @@ def test_inputs_name_the_variant_and_hash_what_the_model_reads(root):
     }
 
 
+def test_the_vectors_that_a_model_reads_are_hashed(root):
+    vectors = root / "data/encoded/tiny/model-placebo/text.parquet"
+    vectors.parent.mkdir(parents=True)
+    vectors.write_text("vectors")
+    hashed = inputs("tiny", "model-placebo", FEATURES, root)["sequences"]
+    assert list(hashed) == ["items", "histories", "text"]
+    assert hashed["text"] == sha256_of(vectors)
+
+
 def test_a_missing_input_is_an_error_that_names_it(root):
     (root / FILES[2]).unlink()
     with pytest.raises(LamarError, match=r"writer\.parquet: no such file"):

@@ -22,6 +22,11 @@ STAGES = {
     "sequences@ml-100k-recformer-original": "python stages/sequences.py ml-100k recformer-original",
     "sequences@ml-100k-recformer-lamar": "python stages/sequences.py ml-100k recformer-lamar",
     "sequences@ml-100k-recformer-placebo": "python stages/sequences.py ml-100k recformer-placebo",
+    "encode@ml-100k-popularity": "python stages/encode.py ml-100k popularity",
+    "encode@ml-100k-sasrec": "python stages/encode.py ml-100k sasrec",
+    "encode@ml-100k-recformer-original": "python stages/encode.py ml-100k recformer-original",
+    "encode@ml-100k-recformer-lamar": "python stages/encode.py ml-100k recformer-lamar",
+    "encode@ml-100k-recformer-placebo": "python stages/encode.py ml-100k recformer-placebo",
     "backbone@minilm": "python stages/backbone.py minilm",
     "train@ml-100k-popularity": "python stages/train.py ml-100k popularity",
     "train@ml-100k-sasrec": "python stages/train.py ml-100k sasrec",
@@ -46,6 +51,16 @@ RANKERS = {  # with matrix.rankers: [lora-lamar]
     "rank@ml-100k-lora-lamar": "python stages/rank.py ml-100k lora-lamar",
     "evaluate-ranker@ml-100k-lora-lamar": "python stages/evaluate.py ml-100k lora-lamar",
 }
+TRANSFERS = {  # with zesrec-lamar in matrix.runs and matrix.transfers, matrix.sources: [ml-100k]
+    "sequences@ml-100k-zesrec-lamar": "python stages/sequences.py ml-100k zesrec-lamar",
+    "encode@ml-100k-zesrec-lamar": "python stages/encode.py ml-100k zesrec-lamar",
+    "train@ml-100k-zesrec-lamar": "python stages/train.py ml-100k zesrec-lamar",
+    "evaluate@ml-100k-zesrec-lamar": "python stages/evaluate.py ml-100k zesrec-lamar",
+    "transfer@ml-100k-ml-100k-zesrec-lamar": "python stages/transfer.py ml-100k ml-100k zesrec-lamar",
+    "evaluate-transfer@ml-100k-ml-100k-zesrec-lamar": (
+        "python stages/evaluate.py ml-100k zesrec-lamar --source ml-100k"
+    ),
+}
 # fmt: on
 
 # Modules that a stage may use without depending on them: they carry, check or show what it works on.
@@ -57,27 +72,30 @@ UNUSED = {
 }
 
 
-def expanded(folder: Path, rankers: str) -> list:
-    """The stages of the committed files, with these matrix.rankers."""
+def expanded(folder: Path, **lists: str) -> list:
+    """The stages of the committed files, with these further entries in lists of the matrix."""
     shutil.copy(REPOSITORY / "dvc.yaml", folder)
     params = (REPOSITORY / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(params.replace("rankers: []", f"rankers: {rankers}"))
+    for name, entry in lists.items():
+        params = params.replace(f"\n  {name}: [", f"\n  {name}: [{entry}, ", 1)
+    (folder / "params.yaml").write_text(params)
     with Repo.init(str(folder), no_scm=True) as repo:
         return list(repo.index.stages)
 
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
-    return expanded(tmp_path_factory.mktemp("expanded"), "[lora-lamar]")
+    lists = {"rankers": "lora-lamar", "runs": "zesrec-lamar", "sources": "ml-100k", "transfers": "zesrec-lamar"}
+    return expanded(tmp_path_factory.mktemp("expanded"), **lists)
 
 
 def test_the_whole_expansion(tmp_path):
-    found = expanded(tmp_path, "[]")
+    found = expanded(tmp_path)
     assert {stage.addressing.split(":")[-1]: stage.cmd for stage in found} == STAGES
 
 
-def test_the_expansion_with_rankers(stages):
-    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS
+def test_the_expansion_with_rankers_and_transfers(stages):
+    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS | TRANSFERS
 
 
 def imported(file: Path) -> Iterator[Path]:

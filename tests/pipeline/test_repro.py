@@ -244,7 +244,7 @@ def test_all_stages_ran(copy):
     listed = copy.run("dvc", "stage", "list", "--name-only").split()
     assert set(yaml.safe_load((copy.root / "dvc.lock").read_text())["stages"]) == set(listed)
     scripts = {path.stem for path in (REPOSITORY / "stages").glob("*.py")}
-    assert {name.split("@")[0] for name in listed} == scripts - {"pools", "rank"}  # of rankers, which it has none of
+    assert {name.split("@")[0] for name in listed} == scripts - {"pools", "rank", "transfer"}  # which it has none of
 
 
 def test_metrics_of_every_run(copy):

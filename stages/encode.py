@@ -1,0 +1,39 @@
+"""encode: the vectors of all items' texts, by a sentence encoder, for a run whose model reads them.
+
+Over runs as `sequences` is, and for the same reason. A run that reads no vectors has an empty folder.
+"""
+
+from pathlib import Path
+
+import click
+import polars as pl
+
+from lamar import params
+from lamar.console import say, user_errors
+from lamar.files import write_parquet
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("run")
+@user_errors
+def main(dataset: str, run: str) -> None:
+    """Write data/encoded/DATASET/RUN/text.parquet and dropped.parquet, as far as the run's model reads them."""
+    chosen = params.load()
+    settings = chosen.encode
+    kinds = params.entry(chosen.runs, "run", run).vectors
+    folder = Path("data/encoded", dataset, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    if kinds:
+        from lamar.text.vectors import item_vectors
+
+        items = pl.read_parquet(Path("data/sequences", dataset, run, "items.parquet"))
+        encoder = Path("models/backbones", settings.encoder)
+        for kind in kinds:
+            table = item_vectors(items, kind, settings.word_drop, settings.seed, encoder)
+            write_parquet(folder / f"{kind}.parquet", table)
+    say(f"{dataset}, {run}: {', '.join(kinds) or 'no vectors'}")
+
+
+if __name__ == "__main__":
+    main()
