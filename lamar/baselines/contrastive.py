@@ -52,12 +52,12 @@ class Contrastive(nn.Module):
 
     def batches(self, rng: np.random.Generator) -> list[Views]:
         """An epoch: random positions of every user that have a history, in random order."""
-        drawn = draw([items[1:] for items in self._train], self._positions_per_user, rng)
+        drawn = draw([items[1:] for items in self._train], self._positions_per_user, 1, rng)
         firsts = np.repeat([items[0] for items in self._train], self._positions_per_user)
         histories = [np.append(first, items) for first, items in zip(firsts, drawn.histories, strict=True)]
         order = rng.permutation(len(histories))
         parts = chunks(order, self._batch)
-        return [self._views([histories[row] for row in rows], drawn.targets[rows], rng) for rows in parts]
+        return [self._views([histories[row] for row in rows], drawn.targets[rows, 0], rng) for rows in parts]
 
     def loss(self, batch: Views) -> Tensor:
         """The sequence-item loss, and a little of the sequence-sequence loss."""

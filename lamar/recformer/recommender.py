@@ -30,7 +30,7 @@ class RecformerRecommender(nn.Module):
         self, model: Recformer, catalogue: Catalogue, train: list[np.ndarray], *, cls: int, max_tokens: int,
         batch: int, positions_per_user: int, next_items: int,
     ) -> None:  # fmt: skip
-        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch, `next_items` the targets of each.
+        """`cls` is the tokenizer's id of CLS; `batch`: examples in a training batch; `next_items`: targets of each.
 
         Raises LamarError when `max_tokens` is more than the encoder has positions for.
         """
