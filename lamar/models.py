@@ -69,6 +69,7 @@ def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> Recfo
         max_tokens=run.max_tokens,
         batch=run.batch,
         positions_per_user=run.positions_per_user,
+        negatives=run.negatives,
     )
 
 

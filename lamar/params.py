@@ -15,6 +15,7 @@ from lamar.errors import LamarError
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seeds = Annotated[list[int], Field(min_length=1)]
+WEIGHTS = (".safetensors", ".bin")
 
 
 class Section(BaseModel):
@@ -113,8 +114,19 @@ class Dataset(Section):
 class Backbone(Section):
     """A text encoder: the files of a model folder, and the sha256 of its weights."""
 
-    sources: list[Source]
+    sources: Annotated[list[Source], Field(min_length=1)]
     sha256: str
+
+    @property
+    def weights(self) -> str:
+        """The name of the file of weights among those of the sources."""
+        return next(Path(file).name for file in self.sources[0].files if file.endswith(WEIGHTS))
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> Backbone:
+        if not any(file.endswith(WEIGHTS) for file in self.sources[0].files):
+            raise ValueError(f"sources: no file of weights among {', '.join(self.sources[0].files)}")
+        return self
 
 
 class LocalGenerator(Section):
@@ -256,7 +268,10 @@ class SasrecRun(Training):
 
 
 class RecformerRun(Training):
-    """Recformer's shape, and how its text is cut. `epochs` is of stage one, `second_epochs` of stage two."""
+    """Recformer's shape, and how its text is cut. `epochs` is of stage one, `second_epochs` of stage two.
+
+    negatives: items drawn for every example that its target is told from; 0: all items of the catalogue.
+    """
 
     model: Literal["recformer"]
     backbone: str
@@ -270,6 +285,7 @@ class RecformerRun(Training):
     frozen_layers: Annotated[int, Field(ge=0)]
     positions_per_user: Positive
     second_epochs: Annotated[int, Field(ge=0)]
+    negatives: Annotated[int, Field(ge=0)] = 0
 
 
 class Prompts(Section):

@@ -70,6 +70,8 @@ WRONG = [
     ),
     ("runs.sasrec.features", "lamer", "runs.sasrec.features: no entry 'lamer' in features; known: description"),
     ("runs.recformer-lamar.backbone", "bert", "runs.recformer-lamar.backbone: no entry 'bert' in backbones"),
+    ("backbones.minilm.sources", [{"hub": "a/b", "files": ["x.json"]}], "backbones.minilm: sources: no file of weights"),
+    ("runs.recformer-lamar.negatives", -1, "runs.recformer-lamar.negatives: Input should be greater than or equal"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
 ]
 
@@ -160,6 +162,29 @@ def test_every_preset_is_taken_over_by_a_run():
     written = yaml.safe_load(FILE.read_text())
     for name, preset in written["presets"].items():
         assert any(preset.keys() <= run.keys() for run in written["runs"].values()), name
+
+
+def test_the_papers_two_settings_differ_in_what_the_paper_says(chosen):
+    runs = [chosen.runs[f"recformer-paper-{setting}-original"].model_dump() for setting in ("original", "lamar")]
+    differing = {name: [run[name] for run in runs] for name in runs[0] if runs[0][name] != runs[1][name]}
+    assert differing == {
+        "max_items": [50, 80],
+        "batch": [16, 12],
+        "learning_rate": [5e-5, 2e-5],
+        "weight_decay": [0.0, 0.01],
+    }
+
+
+@pytest.mark.parametrize("setting", ["original", "lamar"])
+def test_the_papers_settings_read_either_features(chosen, setting):
+    runs = [chosen.runs[f"recformer-paper-{setting}-{features}"] for features in ("original", "lamar")]
+    assert [run.features for run in runs] == ["original", "lamar"]
+    assert len({run.model_copy(update={"features": ""}).model_dump_json() for run in runs}) == 1
+
+
+def test_the_file_of_weights_is_one_of_a_backbones_files(chosen):
+    assert chosen.backbones["minilm"].weights == "model.safetensors"
+    assert chosen.backbones["longformer"].weights == "pytorch_model.bin"
 
 
 def test_names_are_those_of_entries(chosen):

@@ -28,9 +28,9 @@ class RecformerRecommender(nn.Module):
 
     def __init__(
         self, model: Recformer, catalogue: Catalogue, train: list[np.ndarray], *, cls: int, max_tokens: int,
-        batch: int, positions_per_user: int,
+        batch: int, positions_per_user: int, negatives: int = 0,
     ) -> None:  # fmt: skip
-        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch.
+        """`cls` is the tokenizer's id of CLS; `batch` the examples in a training batch; `negatives` 0: all items.
 
         Raises LamarError when `max_tokens` is more than the encoder has positions for.
         """
@@ -46,6 +46,7 @@ class RecformerRecommender(nn.Module):
         self._max_tokens = max_tokens
         self._batch = batch
         self._positions_per_user = positions_per_user
+        self._negatives = negatives
         self.register_buffer("items", torch.zeros(len(catalogue), model.shape.hidden))
 
     def batches(self, rng: np.random.Generator) -> list[Split]:
@@ -55,9 +56,12 @@ class RecformerRecommender(nn.Module):
         return [Split([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
 
     def loss(self, batch: Split) -> Tensor:
-        """Mean cross-entropy of the targets over all items, cosines divided by the temperature."""
+        """Mean cross-entropy of the targets over all items or sampled ones, cosines divided by the temperature."""
         logits = self._encode(batch.histories) @ self.items.T / TEMPERATURE
-        return functional.cross_entropy(logits.float(), torch.from_numpy(batch.targets).to(logits.device))
+        targets = torch.from_numpy(batch.targets).to(logits.device)
+        if self._negatives:
+            logits, targets = sampled(logits, targets, self._negatives)
+        return functional.cross_entropy(logits.float(), targets)
 
     def renew(self) -> None:
         """Encode every item alone, as a history of one; nothing in the second stage."""
@@ -91,3 +95,14 @@ class RecformerRecommender(nn.Module):
         sizes = np.diff(self._catalogue.offsets)
         recent = self.model.shape.max_items
         return np.array([min(1 + int(sizes[history[-recent:]].sum()), self._max_tokens) for history in histories])
+
+
+def sampled(logits: Tensor, targets: Tensor, negatives: int) -> tuple[Tensor, Tensor]:
+    """Of (users, items), each target's logit and those of `negatives` random items: (users, 1 + negatives), and zeros.
+
+    Drawn uniformly with replacement for every user; as published, neither the target nor the history is left out and
+    nothing corrects for it (recformer-notes item 13). One matrix product with all items costs less than gathering the
+    vectors of a thousand for every user.
+    """
+    drawn = torch.randint(logits.shape[1], (len(targets), negatives), device=logits.device)
+    return logits.gather(1, torch.cat([targets[:, None], drawn], 1)), torch.zeros_like(targets)

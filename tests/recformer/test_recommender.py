@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from lamar.errors import LamarError
 from lamar.models import train_recformer
 from lamar.params import RecformerRun, load
-from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
+from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, sampled
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
@@ -67,10 +67,11 @@ def settings(**changes) -> RecformerRun:
     return load(REPOSITORY / "params.yaml").runs["recformer-original"].model_copy(update=small | changes)
 
 
-def recommender(train=(), max_tokens=64) -> RecformerRecommender:
+def recommender(train=(), **changes) -> RecformerRecommender:
     model = recformer(vocabulary=len(VOCABULARY), positions=80)
     catalogue = tokenise(TITLES, tokenizer(), 32)
-    return RecformerRecommender(model, catalogue, train, cls=1, max_tokens=max_tokens, batch=16, positions_per_user=2)
+    settings = {"max_tokens": 64, "batch": 16, "positions_per_user": 2} | changes
+    return RecformerRecommender(model, catalogue, train, cls=1, **settings)
 
 
 @torch.no_grad()
@@ -112,6 +113,42 @@ def test_the_loss_is_over_cosines_divided_by_the_temperature(renewed):
     surprise = -torch.from_numpy(scored(renewed, histories) / TEMPERATURE).log_softmax(-1).numpy()
     expected = np.mean([surprise[0, 4], surprise[1, 3], surprise[2, 9]])
     assert renewed.loss(Split(histories, targets)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_sampled_softmax_by_hand():
+    logits = torch.arange(12.0).view(2, 6)
+    torch.manual_seed(0)
+    drawn = torch.randint(6, (2, 4))
+    torch.manual_seed(0)
+    chosen, columns = sampled(logits, torch.tensor([5, 2]), 4)
+    assert columns.tolist() == [0, 0]
+    assert chosen[:, 0].tolist() == [5.0, 8.0]
+    assert chosen[:, 1:].tolist() == [[float(item) for item in drawn[0]], [6.0 + item for item in drawn[1]]]
+
+
+def test_negatives_are_drawn_alike_from_all_items_with_replacement():
+    torch.manual_seed(0)
+    chosen, _ = sampled(torch.arange(10.0).expand(40, 10), torch.full((40,), 3), 1000)
+    counts = torch.bincount(chosen[:, 1:].long().flatten(), minlength=10)
+    assert (counts - 4000).abs().max() < 5 * 4000**0.5  # the target's own among them
+
+
+def test_the_loss_over_sampled_items(renewed):
+    batch = Split([np.arange(length) for length in (0, 3, 12)], np.array([4, 3, 9]))
+    renewed.eval()
+    few = recommender(negatives=5).eval()
+    few.load_state_dict(renewed.state_dict())
+    logits = torch.from_numpy(scored(renewed, batch.histories)) / TEMPERATURE
+    torch.manual_seed(1)
+    expected = -sampled(logits, torch.tensor([4, 3, 9]), 5)[0].log_softmax(-1)[:, 0].mean()
+    torch.manual_seed(1)
+    assert few.loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_whole_catalogue_needs_no_random_number(renewed):
+    before = torch.get_rng_state()
+    renewed.loss(Split([np.arange(3)], np.array([4])))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_epoch_draws_every_user_as_often_as_asked(renewed):
@@ -162,6 +199,12 @@ def test_it_learns_a_cycle_of_texts(tmp_path, monkeypatch, pooling, precision):
     _, ndcg, epochs = trained(tmp_path, pooling=pooling, precision=precision)
     assert ndcg > 0.8  # untrained: 0.2
     assert {stage for stage, _ in epochs} == {1, 2}
+
+
+def test_it_learns_against_sampled_items(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, ndcg, _ = trained(tmp_path, negatives=8)
+    assert ndcg > 0.8
 
 
 def test_frozen_layers_stay_with_the_embeddings(tmp_path, monkeypatch):
