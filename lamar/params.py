@@ -33,6 +33,7 @@ class Matrix(Section):
     similarity: list[str]
     runs: list[str]
     rankers: list[str]
+    pretrained: list[str]
 
 
 class Source(Section):
@@ -221,12 +222,17 @@ class Features(Section):
         return self
 
 
-class Run(Section):
+class Computed(Section):
+    """The precision of matrix products."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Run(Computed):
     """A model, what it reads of an item, and the seeds it is trained with (all are reported)."""
 
     features: str
     seeds: Seeds
-    precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def protocol(self) -> str:
@@ -240,7 +246,7 @@ class PopularityRun(Run):
     model: Literal["popularity"]
 
 
-class Training(Run):
+class Fitting(Computed):
     """The training loop's settings. `validation_users`: how many choose the best epoch (0: all).
 
     accumulate: batches whose gradients make one step.
@@ -256,6 +262,10 @@ class Training(Run):
     accumulate: Positive = 1
 
 
+class Training(Run, Fitting):
+    """A run of a model that is trained."""
+
+
 class SasrecRun(Training):
     """SASRec's shape. `max_items`: the longest history it reads."""
 
@@ -267,13 +277,9 @@ class SasrecRun(Training):
     max_items: Positive
 
 
-class RecformerRun(Training):
-    """Recformer's shape, and how its text is cut. `epochs` is of stage one, `second_epochs` of stage two.
+class Reading(Section):
+    """Recformer's start and shape, and how its text is cut."""
 
-    negatives: items drawn for every example that its target is told from; 0: all items of the catalogue.
-    """
-
-    model: Literal["recformer"]
     backbone: str
     layers: Positive
     pooling: Literal["cls", "mean"]
@@ -284,8 +290,29 @@ class RecformerRun(Training):
     max_tokens: Positive
     frozen_layers: Annotated[int, Field(ge=0)]
     positions_per_user: Positive
+
+
+class RecformerRun(Training, Reading):
+    """A fine-tuning of Recformer. `epochs` is of stage one, `second_epochs` of stage two.
+
+    negatives: items drawn for every example that its target is told from; 0: all items of the catalogue.
+    """
+
+    model: Literal["recformer"]
     second_epochs: Annotated[int, Field(ge=0)]
     negatives: Annotated[int, Field(ge=0)] = 0
+
+
+class Pretrained(Fitting, Reading):
+    """A pre-training of Recformer on `sources`: datasets, and the attributes that are read of each one's items.
+
+    masked: the share of words that are hidden; masked_weight: of their loss beside that of the next item.
+    """
+
+    sources: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    seed: int
+    masked: Share
+    masked_weight: Annotated[float, Field(ge=0)]
 
 
 class Prompts(Section):
@@ -448,6 +475,7 @@ class Params(Section):
     features: dict[str, Features]
     presets: dict[str, Any]
     runs: dict[str, AnyRun]
+    pretrained: dict[str, Pretrained]
     prepare: Prepare
     propose: Propose
     generate: Generate
@@ -469,17 +497,33 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_name_is_one_backbone(self) -> Params:
+        for name in self.pretrained.keys() & self.backbones.keys():
+            raise ValueError(f"pretrained.{name}: is the name of an entry of backbones, too; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_have_their_attributes(self) -> Params:
+        for name, made in self.pretrained.items():
+            for dataset, attributes in made.sources.items():
+                known = self.datasets[dataset].attributes if dataset in self.datasets else attributes
+                for attribute in set(attributes) - set(known):
+                    key = f"pretrained.{name}.sources.{dataset}"
+                    raise ValueError(f"{key}: no attribute {attribute!r}; known: {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
     def _names_are_known(self) -> Params:
         for key, names, table in self._references():
+            known = {name for part in table.split(" or ") for name in getattr(self, part)}
             for name in names:
-                if name not in getattr(self, table):
-                    known = ", ".join(sorted(getattr(self, table)))
-                    raise ValueError(f"{key}: no entry {name!r} in {table}; known: {known}")
+                if name not in known:
+                    raise ValueError(f"{key}: no entry {name!r} in {table}; known: {', '.join(sorted(known))}")
         return self
 
     def _references(self) -> Iterator[tuple[str, list[str], str]]:
-        """Every place where names stand: its key, the names, and the table whose entries they name."""
-        for table in ("datasets", "generators", "backbones", "runs"):
+        """Every place where names stand: its key, the names, and the table (or tables) whose entries they name."""
+        for table in ("datasets", "generators", "backbones", "runs", "pretrained"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
         yield "matrix.rankers", self.matrix.rankers, "runs"
         yield "matrix.similarity", self.matrix.similarity, "backbones"
@@ -491,9 +535,12 @@ class Params(Section):
         for name, run in self.runs.items():
             yield f"runs.{name}.features", [run.features], "features"
             if isinstance(run, RecformerRun):
-                yield f"runs.{name}.backbone", [run.backbone], "backbones"
+                yield f"runs.{name}.backbone", [run.backbone], "backbones or pretrained"
             if isinstance(run, LoraRun):
                 yield f"runs.{name}.llm", [run.llm], "generators"
+        for name, made in self.pretrained.items():
+            yield f"pretrained.{name}.sources", list(made.sources), "datasets"
+            yield f"pretrained.{name}.backbone", [made.backbone], "backbones"
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
-from lamar.text.tokens import Catalogue, batch_of
+from lamar.text.tokens import Catalogue, TextBatch, batch_of
 from lamar.training.batches import by_length, shuffled_by_length
 from lamar.training.examples import Split, draw
 
@@ -85,10 +85,13 @@ class RecformerRecommender(nn.Module):
 
     def _encode(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Unit vectors (users, hidden) of histories (items, oldest first)."""
-        text = batch_of(histories, self._catalogue, self._cls, self.model.shape.max_items, self._max_tokens)
+        text = self._read(histories)
         arrays = (text.ids, text.types, text.items, text.lengths)
         vectors = self.model(*(torch.from_numpy(array).to(self.items.device) for array in arrays))
         return functional.normalize(vectors.float(), dim=-1)
+
+    def _read(self, histories: Sequence[np.ndarray]) -> TextBatch:
+        return batch_of(histories, self._catalogue, self._cls, self.model.shape.max_items, self._max_tokens)
 
     def _lengths(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Tokens of each history as it will be read, CLS included."""

@@ -40,6 +40,7 @@ STAGES = {
     "ratings@ml-100k-qwen-coder": "python stages/ratings.py ml-100k qwen-coder",
     "report": "python stages/report.py",
 }
+PRETRAINED = {"pretrain@games": "python stages/pretrain.py games"}  # with matrix.pretrained: [games]
 RANKERS = {  # with matrix.rankers: [lora-lamar]
     "ranker-sequences@ml-100k-lora-lamar": "python stages/sequences.py ml-100k lora-lamar",
     "pools@ml-100k-lora-lamar": "python stages/pools.py ml-100k lora-lamar",
@@ -57,27 +58,28 @@ UNUSED = {
 }
 
 
-def expanded(folder: Path, rankers: str) -> list:
-    """The stages of the committed files, with these matrix.rankers."""
+def expanded(folder: Path, rankers: str, pretrained: str) -> list:
+    """The stages of the committed files, with these matrix.rankers and matrix.pretrained."""
     shutil.copy(REPOSITORY / "dvc.yaml", folder)
     params = (REPOSITORY / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(params.replace("rankers: []", f"rankers: {rankers}"))
+    params = params.replace("rankers: []", f"rankers: {rankers}").replace("pretrained: []", f"pretrained: {pretrained}")
+    (folder / "params.yaml").write_text(params)
     with Repo.init(str(folder), no_scm=True) as repo:
         return list(repo.index.stages)
 
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
-    return expanded(tmp_path_factory.mktemp("expanded"), "[lora-lamar]")
+    return expanded(tmp_path_factory.mktemp("expanded"), "[lora-lamar]", "[games]")
 
 
 def test_the_whole_expansion(tmp_path):
-    found = expanded(tmp_path, "[]")
+    found = expanded(tmp_path, "[]", "[]")
     assert {stage.addressing.split(":")[-1]: stage.cmd for stage in found} == STAGES
 
 
-def test_the_expansion_with_rankers(stages):
-    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS
+def test_the_expansion_with_rankers_and_a_pretrained_model(stages):
+    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS | PRETRAINED
 
 
 def imported(file: Path) -> Iterator[Path]:
