@@ -77,10 +77,10 @@ def _write(folder: Path, model: Pretraining, curve: list[Epoch], start: Path) ->
     """A backbone's files in `folder`: the encoder without the words' head, and what it took over from its start."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     config = read_json(start / "config.json") | {"num_hidden_layers": len(model.model.layers)}
     write_json(folder / "config.json", config)
-    shutil.copyfile(start / "tokenizer.json", folder / "tokenizer.json")
+    with written_whole(folder / "tokenizer.json") as unfinished:
+        shutil.copyfile(start / "tokenizer.json", unfinished)
     lines = [(epoch.epoch, epoch.loss, epoch.validation) for epoch in curve[1:]]
     with written_whole(folder / "curve.csv") as unfinished:
         pl.DataFrame(lines, ["epoch", "loss", "validation_ndcg@10"], orient="row").write_csv(unfinished)
