@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 
 from lamar.baselines.bert4rec import Bert4rec
 from lamar.baselines.contrastive import Contrastive
@@ -16,7 +14,6 @@ from lamar.baselines.sasrec import LOSSES, Sasrec
 from lamar.baselines.sequence import Shape
 from lamar.baselines.unisrec import FINE_TUNING, Unisrec
 from lamar.baselines.zesrec import Zesrec
-from lamar.errors import LamarError
 from lamar.params import (
     Bert4recRun,
     PopularityRun,
@@ -28,7 +25,7 @@ from lamar.params import (
     ZesrecRun,
 )
 from lamar.recformer.recommender import RecformerRecommender
-from lamar.recformer.weights import from_encoder, shape_of
+from lamar.recformer.start import CLS, started, token
 from lamar.text.tokens import tokenise
 from lamar.training import fit
 from lamar.training.examples import Sequences
@@ -113,40 +110,27 @@ def _shape(run: TransformerRun) -> Shape:
 def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: Watch) -> RecformerRecommender:
     """Fine-tune Recformer in its two stages, starting from the backbone's weights."""
     torch.manual_seed(seed)
-    model = _recformer(Path("models/backbones") / run.backbone, run, sequences).to(fit.device())
+    model = _recformer(run, sequences).to(fit.device())
     for stage, epochs in ((1, run.epochs), (2, run.second_epochs)):
         model.items_are_constant = stage == 2
         watch.fit(model, sequences.users.validation, run, epochs, [seed, stage], stage)
     return model
 
 
-def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> RecformerRecommender:
+def _recformer(run: RecformerRun, sequences: Sequences) -> RecformerRecommender:
     """A Recformer that has learned nothing but its backbone's text, over the catalogue of `sequences`."""
-    tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    shape = shape_of(backbone, run.layers, run.max_items, run.window, run.dropout, run.pooling)
-    model = from_encoder(backbone, shape)
-    model.freeze(run.frozen_layers)
+    model, tokenizer = started(run)
     return RecformerRecommender(
         model,
         tokenise(sequences.items, tokenizer, run.attribute_tokens),
         sequences.users.train,
-        cls=_cls(tokenizer, backbone),
+        cls=token(tokenizer, CLS, run.backbone),
         max_tokens=run.max_tokens,
         batch=run.batch,
         positions_per_user=run.positions_per_user,
         next_items=run.next_items,
+        negatives=run.negatives,
     )
-
-
-def _cls(tokenizer: Tokenizer, backbone: Path) -> int:
-    """The id of the token that begins a text: [CLS] in BERT, <s> in RoBERTa."""
-    found = (tokenizer.token_to_id(token) for token in ("[CLS]", "<s>"))
-    cls = next((token for token in found if token is not None), None)
-    if cls is None:
-        raise LamarError(f"{backbone}/tokenizer.json: has neither [CLS] nor <s>; use a BERT or RoBERTa tokenizer")
-    return cls
 
 
 TRAINERS: dict[str, Callable[..., Any]] = {

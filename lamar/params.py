@@ -15,6 +15,7 @@ from lamar.errors import LamarError
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seeds = Annotated[list[int], Field(min_length=1)]
+WEIGHTS = (".safetensors", ".bin")
 
 
 class Section(BaseModel):
@@ -34,6 +35,7 @@ class Matrix(Section):
     sources: list[str]
     transfers: list[str]
     rankers: list[str]
+    pretrained: list[str]
 
 
 class Source(Section):
@@ -115,8 +117,19 @@ class Dataset(Section):
 class Backbone(Section):
     """A text encoder: the files of a model folder, and the sha256 of its weights."""
 
-    sources: list[Source]
+    sources: Annotated[list[Source], Field(min_length=1)]
     sha256: str
+
+    @property
+    def weights(self) -> str:
+        """The name of the file of weights among those of the sources."""
+        return next(Path(file).name for file in self.sources[0].files if file.endswith(WEIGHTS))
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> Backbone:
+        if not any(file.endswith(WEIGHTS) for file in self.sources[0].files):
+            raise ValueError(f"sources: no file of weights among {', '.join(self.sources[0].files)}")
+        return self
 
 
 class LocalGenerator(Section):
@@ -211,12 +224,17 @@ class Features(Section):
         return self
 
 
-class Run(Section):
+class Computed(Section):
+    """The precision of matrix products."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Run(Computed):
     """A model, what it reads of an item, and the seeds it is trained with (all are reported)."""
 
     features: str
     seeds: Seeds
-    precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def vectors(self) -> tuple[str, ...]:
@@ -235,7 +253,7 @@ class PopularityRun(Run):
     model: Literal["popularity"]
 
 
-class Training(Run):
+class Fitting(Computed):
     """The training loop's settings. `validation_users`: how many choose the best epoch (0: all).
 
     accumulate: batches whose gradients make one step.
@@ -249,6 +267,10 @@ class Training(Run):
     warmup_steps: Annotated[int, Field(ge=0)]
     validation_users: Annotated[int, Field(ge=0)]
     accumulate: Positive = 1
+
+
+class Training(Run, Fitting):
+    """A run of a model that is trained."""
 
 
 class TransformerRun(Training):
@@ -336,10 +358,9 @@ class ZesrecRun(TransformerRun):
         return ("text",)
 
 
-class RecformerRun(Training):
-    """Recformer's shape, and how its text is cut. `epochs` is of stage one, `second_epochs` of stage two."""
+class Reading(Section):
+    """Recformer's start and shape, and how its text is cut."""
 
-    model: Literal["recformer"]
     backbone: str
     layers: Positive
     pooling: Literal["cls", "mean"]
@@ -350,8 +371,31 @@ class RecformerRun(Training):
     max_tokens: Positive
     frozen_layers: Annotated[int, Field(ge=0)]
     positions_per_user: Positive
+
+
+class RecformerRun(Training, Reading):
+    """A fine-tuning of Recformer. `epochs` is of stage one, `second_epochs` of stage two.
+
+    next_items: how many items from the target on are targets, all alike.
+    negatives: items drawn for every example that its target is told from; 0: all items of the catalogue.
+    """
+
+    model: Literal["recformer"]
     next_items: Positive
     second_epochs: Annotated[int, Field(ge=0)]
+    negatives: Annotated[int, Field(ge=0)] = 0
+
+
+class Pretrained(Fitting, Reading):
+    """A pre-training of Recformer on `sources`: datasets, and the attributes that are read of each one's items.
+
+    masked: the share of words that are hidden; masked_weight: of their loss beside that of the next item.
+    """
+
+    sources: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    seed: int
+    masked: Share
+    masked_weight: Annotated[float, Field(ge=0)]
 
 
 class Prompts(Section):
@@ -525,6 +569,7 @@ class Params(Section):
     features: dict[str, Features]
     presets: dict[str, Any]
     runs: dict[str, AnyRun]
+    pretrained: dict[str, Pretrained]
     prepare: Prepare
     propose: Propose
     generate: Generate
@@ -547,17 +592,33 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_name_is_one_backbone(self) -> Params:
+        for name in self.pretrained.keys() & self.backbones.keys():
+            raise ValueError(f"pretrained.{name}: is the name of an entry of backbones, too; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_have_their_attributes(self) -> Params:
+        for name, made in self.pretrained.items():
+            for dataset, attributes in made.sources.items():
+                known = self.datasets[dataset].attributes if dataset in self.datasets else attributes
+                for attribute in set(attributes) - set(known):
+                    key = f"pretrained.{name}.sources.{dataset}"
+                    raise ValueError(f"{key}: no attribute {attribute!r}; known: {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
     def _names_are_known(self) -> Params:
         for key, names, table in self._references():
+            known = {name for part in table.split(" or ") for name in getattr(self, part)}
             for name in names:
-                if name not in getattr(self, table):
-                    known = ", ".join(sorted(getattr(self, table)))
-                    raise ValueError(f"{key}: no entry {name!r} in {table}; known: {known}")
+                if name not in known:
+                    raise ValueError(f"{key}: no entry {name!r} in {table}; known: {', '.join(sorted(known))}")
         return self
 
     def _references(self) -> Iterator[tuple[str, list[str], str]]:
-        """Every place where names stand: its key, the names, and the table whose entries they name."""
-        for table in ("datasets", "generators", "backbones", "runs"):
+        """Every place where names stand: its key, the names, and the table (or tables) whose entries they name."""
+        for table in ("datasets", "generators", "backbones", "runs", "pretrained"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
         yield "matrix.sources", self.matrix.sources, "datasets"
         yield "matrix.transfers", self.matrix.transfers, "runs"
@@ -572,9 +633,12 @@ class Params(Section):
         for name, run in self.runs.items():
             yield f"runs.{name}.features", [run.features], "features"
             if isinstance(run, RecformerRun):
-                yield f"runs.{name}.backbone", [run.backbone], "backbones"
+                yield f"runs.{name}.backbone", [run.backbone], "backbones or pretrained"
             if isinstance(run, LoraRun):
                 yield f"runs.{name}.llm", [run.llm], "generators"
+        for name, made in self.pretrained.items():
+            yield f"pretrained.{name}.sources", list(made.sources), "datasets"
+            yield f"pretrained.{name}.backbone", [made.backbone], "backbones"
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -13,13 +13,13 @@ from lamar.data.sources import fetch_files
 @click.argument("backbone")
 @user_errors
 def main(backbone: str) -> None:
-    """Write models/backbones/BACKBONE/: config.json, model.safetensors, tokenizer.json."""
+    """Write models/backbones/BACKBONE/: config.json, tokenizer.json and the weights."""
     wanted = params.entry(params.load().backbones, "backbone", backbone)
     folder = Path("models/backbones", backbone)
-    known = {"model.safetensors": wanted.sha256} if wanted.sha256 else {}
+    known = {wanted.weights: wanted.sha256} if wanted.sha256 else {}
     hashes = fetch_files(wanted.sources, folder, known)
     if not known:
-        found = hashes["model.safetensors"]
+        found = hashes[wanted.weights]
         say(f"WARNING: {backbone} was never seen before, so it is unchecked: set backbones.{backbone}.sha256: {found}")
     say(f"{backbone}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
 

@@ -55,7 +55,7 @@ WRONG = [
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
     ("runs.sasrec.heads", 3, "runs.sasrec: hidden: 64 is no multiple of heads (3)"),
     ("runs.unisrec-published-lamar.pretraining.epochs", 0, "runs.unisrec-published-lamar.pretraining.epochs: Input"),
-    ("encode.encoder", "bert", "encode.encoder: no entry 'bert' in backbones; known: minilm"),
+    ("encode.encoder", "bert", "encode.encoder: no entry 'bert' in backbones; known: longformer, minilm"),
     ("matrix.datasets", "ml-100k", "matrix.datasets: Input should be a valid list"),
     ("generators.gpt-4o-mini.colour", "red", "generators.gpt-4o-mini.colour: unknown key"),
     ("generators.gpt-4o-mini.price", REMOVED, "generators.gpt-4o-mini.price: missing key; add it"),
@@ -72,7 +72,34 @@ WRONG = [
         "features.lamar.signals: no entry 'gpt' in generators; known: gemini",
     ),
     ("runs.sasrec.features", "lamer", "runs.sasrec.features: no entry 'lamer' in features; known: description"),
-    ("runs.recformer-lamar.backbone", "bert", "runs.recformer-lamar.backbone: no entry 'bert' in backbones"),
+    (
+        "runs.recformer-lamar.backbone",
+        "bert",
+        "runs.recformer-lamar.backbone: no entry 'bert' in backbones or pretrained",
+    ),
+    (
+        "pretrained.games.sources",
+        {"gamez": ["title"]},
+        "pretrained.games.sources: no entry 'gamez' in datasets; known: ",
+    ),
+    (
+        "pretrained.games.sources",
+        {"games": ["titel"]},
+        "pretrained.games.sources.games: no attribute 'titel'; known: title, brand, category",
+    ),
+    ("pretrained.games.sources", {}, "pretrained.games.sources: Dictionary should have at least 1 item"),
+    ("pretrained.games.masked", 0, "pretrained.games.masked: Input should be greater than 0"),
+    (
+        "backbones.games",
+        {"sources": [{"hub": "a/b", "files": ["x.bin"]}], "sha256": ""},
+        "pretrained.games: is the name",
+    ),
+    (
+        "backbones.minilm.sources",
+        [{"hub": "a/b", "files": ["x.json"]}],
+        "backbones.minilm: sources: no file of weights",
+    ),
+    ("runs.recformer-lamar.negatives", -1, "runs.recformer-lamar.negatives: Input should be greater than or equal"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
 ]
 
@@ -162,7 +189,31 @@ def test_every_list_of_the_matrix_is_expanded():
 def test_every_preset_is_taken_over_by_a_run():
     written = yaml.safe_load(FILE.read_text())
     for name, preset in written["presets"].items():
-        assert any(preset.keys() <= run.keys() for run in written["runs"].values()), name
+        users = [*written["runs"].values(), *written["pretrained"].values()]
+        assert any(preset.keys() <= user.keys() for user in users), name
+
+
+def test_the_papers_two_settings_differ_in_what_the_paper_says(chosen):
+    runs = [chosen.runs[f"recformer-paper-{setting}-original"].model_dump() for setting in ("original", "lamar")]
+    differing = {name: [run[name] for run in runs] for name in runs[0] if runs[0][name] != runs[1][name]}
+    assert differing == {
+        "max_items": [50, 80],
+        "batch": [16, 12],
+        "learning_rate": [5e-5, 2e-5],
+        "weight_decay": [0.0, 0.01],
+    }
+
+
+@pytest.mark.parametrize("setting", ["original", "lamar"])
+def test_the_papers_settings_read_either_features(chosen, setting):
+    runs = [chosen.runs[f"recformer-paper-{setting}-{features}"] for features in ("original", "lamar")]
+    assert [run.features for run in runs] == ["original", "lamar"]
+    assert len({run.model_copy(update={"features": ""}).model_dump_json() for run in runs}) == 1
+
+
+def test_the_file_of_weights_is_one_of_a_backbones_files(chosen):
+    assert chosen.backbones["minilm"].weights == "model.safetensors"
+    assert chosen.backbones["longformer"].weights == "pytorch_model.bin"
 
 
 def test_names_are_those_of_entries(chosen):
@@ -174,7 +225,9 @@ def test_names_are_those_of_entries(chosen):
     assert chosen.propose.strategies.keys() <= chosen.generators.keys()
     assert {run.features for run in chosen.runs.values()} <= chosen.features.keys()
     assert {name for features in chosen.features.values() for name in features.signals} <= chosen.generators.keys()
-    assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= chosen.backbones.keys()
+    starts = chosen.backbones.keys() | chosen.pretrained.keys()
+    assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= starts
+    assert {made.backbone for made in chosen.pretrained.values()} <= chosen.backbones.keys()
     assert {*TRAINERS, "lora"} == {run.model for run in chosen.runs.values()}
 
 
@@ -188,7 +241,8 @@ def test_what_the_matrix_builds_has_all_it_needs(chosen):
     assert {name for run in runs for name in chosen.features[run.features].signals} <= set(chosen.matrix.generators)
     encoders = {run.backbone for run in runs if run.model == "recformer"}
     encoders |= {chosen.signals.encoder, chosen.encode.encoder}
-    assert encoders <= set(chosen.matrix.backbones)
+    encoders |= {chosen.pretrained[name].backbone for name in chosen.matrix.pretrained}
+    assert encoders <= {*chosen.matrix.backbones, *chosen.matrix.pretrained}
     assert {chosen.buckets.similarity} <= set(chosen.matrix.similarity) <= set(chosen.matrix.backbones)
 
 

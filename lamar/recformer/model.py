@@ -78,14 +78,21 @@ class Recformer(nn.Module):
 
     def forward(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
         """Integer (users, tokens) each and lengths (users,) -> (users, hidden)."""
+        if self.shape.pooling == "cls":  # nothing reads the last layer's other rows
+            return self.layers[-1].cls_only(self._below(ids, types, items, lengths)[0], lengths)
+        return masked_mean(self.states(ids, types, items, lengths), lengths)
+
+    def states(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
+        """As `forward` -> the last hidden states of all tokens, (users, tokens, hidden)."""
+        return self.layers[-1](*self._below(ids, types, items, lengths), lengths)
+
+    def _below(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last layer reads: (users, tokens, hidden), and which tokens a token sees."""
         tokens = self.embeddings(ids, types, items)
         mask = window_mask(lengths, ids.shape[1], self.shape.window)
         for layer in self.layers[:-1]:
             tokens = layer(tokens, mask, lengths)
-        last = self.layers[-1]
-        if self.shape.pooling == "cls":  # nothing reads the last layer's other rows
-            return last.cls_only(tokens, lengths)
-        return masked_mean(last(tokens, mask, lengths), lengths)
+        return tokens, mask
 
     def freeze(self, layers: int) -> None:
         """Train neither the embeddings nor the first `layers` layers; 0 trains everything.

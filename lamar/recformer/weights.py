@@ -1,4 +1,4 @@
-"""Start a Recformer from the weights of a text encoder, or of a published Recformer.
+"""Start a Recformer from the weights of a text encoder, of a published Recformer, or of one of ours.
 
 A text encoder has no item positions and but one token type: they start as zeros and as copies, so that the first
 forward pass reads text as the encoder does. Only a Longformer has global projections; a BERT's or RoBERTa's start as
@@ -32,6 +32,13 @@ PARTS = {  # ours -> BERT's, of one layer
     "intermediate": "intermediate.dense",
     "output": "output.dense",
     "output_norm": "output.LayerNorm",
+}
+OURS = {  # our tables -> BERT's
+    "embeddings.word": "embeddings.word_embeddings",
+    "embeddings.position": "embeddings.position_embeddings",
+    "embeddings.token_type": "embeddings.token_type_embeddings",
+    "embeddings.item_position": "embeddings.item_position_embeddings",
+    "embeddings.norm": "embeddings.LayerNorm",
 }
 FILES = ("model.safetensors", "recformer_seqrec_ckpt.bin", "recformer_ckpt.bin", "pytorch_model.bin")
 ITEM_POSITIONS = "embeddings.item_position_embeddings.weight"
@@ -72,8 +79,8 @@ def shape_of(backbone: Path, layers: int, max_items: int, window: int, dropout: 
 def from_encoder(backbone: Path, shape: Shape) -> Recformer:
     """A Recformer that starts from the weights in the folder `backbone`, and says which of them it did not use.
 
-    A published Recformer's brings its token types and item positions, too. Raises LamarError when the file or a
-    weight is missing, or weights are of another size than config.json says.
+    A Recformer's, published or ours, brings its token types and item positions, too. Raises LamarError when the file or
+    a weight is missing, or weights are of another size than config.json says.
     """
     model = Recformer(shape)
     nn.init.zeros_(model.embeddings.item_position.weight)
@@ -162,6 +169,17 @@ READERS = {".safetensors": load_file, ".bin": _read_pickled}
 
 
 def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All weights by name, without the name of the encoder that a model with a head puts first."""
-    prefixes = ("bert.", "roberta.", "longformer.")
-    return {name.split(".", 1)[1] if name.startswith(prefixes) else name: tensor for name, tensor in weights.items()}
+    """All weights by BERT's names, without the name of the encoder that a model with a head puts first."""
+    prefixes = ("bert.", "roberta.", "longformer.", "model.")
+    plain = {name.split(".", 1)[1] if name.startswith(prefixes) else name: tensor for name, tensor in weights.items()}
+    return {_their_name(name): tensor for name, tensor in plain.items()}
+
+
+def _their_name(name: str) -> str:
+    """BERT's name of a weight that has ours; any other stays."""
+    part, _, kind = name.rpartition(".")
+    if part in OURS:
+        return f"{OURS[part]}.{kind}"
+    first, _, inner = part.partition(".")
+    number, _, inner = inner.partition(".")
+    return f"encoder.layer.{number}.{PARTS[inner]}.{kind}" if first == "layers" and inner in PARTS else name

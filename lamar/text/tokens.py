@@ -10,17 +10,21 @@ import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 CLS, KEY, VALUE, PAD = range(4)  # token types (Recformer, section 2.2; recformer-notes item 3)
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Tokens and token types of all items end to end; item i is `offsets[i]:offsets[i + 1]`."""
+    """Tokens and token types of all items end to end; item i is `offsets[i]:offsets[i + 1]`.
+
+    starts: whether a token begins a word.
+    """
 
     tokens: np.ndarray
     types: np.ndarray
+    starts: np.ndarray
     offsets: np.ndarray
 
     def __len__(self) -> int:
@@ -32,12 +36,13 @@ class Catalogue:
 class TextBatch:
     """Histories as padded arrays (users, tokens): ids, token types, item positions; `lengths` (users,) in tokens.
 
-    Item positions: 0 is CLS, 1 the most recent item, and so on.
+    Item positions: 0 is CLS, 1 the most recent item, and so on. `starts`: whether a token begins a word; CLS is none.
     """
 
     ids: np.ndarray
     types: np.ndarray
     items: np.ndarray
+    starts: np.ndarray
     lengths: np.ndarray
 
 
@@ -46,22 +51,39 @@ def tokenise(items: pl.DataFrame, tokenizer: Tokenizer, attribute_tokens: int) -
 
     An attribute without text is left out, key and all (the published code keeps the bare key).
     """
-    keys = {name: tokenizer.encode(name, add_special_tokens=False).ids for name in items.columns[1:]}
+    keys = {name: _words(tokenizer.encode(name, add_special_tokens=False), KEY) for name in items.columns[1:]}
     columns = {
-        name: [encoding.ids for encoding in tokenizer.encode_batch(items[name].to_list(), add_special_tokens=False)]
+        name: [_words(text, VALUE) for text in tokenizer.encode_batch(items[name].to_list(), add_special_tokens=False)]
         for name in keys
     }
-    tokens: list[int] = []
-    types: list[int] = []
+    pieces = [np.zeros((3, 0), np.int64)]
     offsets = [0]
     for row in range(items.height):
-        for name, key in keys.items():
-            if value := columns[name][row]:
-                attribute = (key + value)[:attribute_tokens]
-                tokens += attribute
-                types += ([KEY] * len(key) + [VALUE] * len(value))[:attribute_tokens]
-        offsets.append(len(tokens))
-    return Catalogue(np.array(tokens, np.int64), np.array(types, np.int64), np.array(offsets, np.int64))
+        values = {name: column[row] for name, column in columns.items() if column[row].size}
+        whole = [np.hstack([keys[name], value])[:, :attribute_tokens] for name, value in values.items()]
+        pieces += whole
+        offsets.append(offsets[-1] + sum(attribute.shape[1] for attribute in whole))
+    tokens, types, starts = np.hstack(pieces)
+    return Catalogue(tokens, types, starts.astype(bool), np.array(offsets, np.int64))
+
+
+def _words(text: Encoding, kind: int) -> np.ndarray:
+    """(3, tokens): ids, token types, and 1 where a token begins a word."""
+    words = text.word_ids
+    starts = [place == 0 or words[place - 1] != word for place, word in enumerate(words)]
+    return np.array([text.ids, [kind] * len(words), starts], np.int64)
+
+
+def joined(catalogues: Sequence[Catalogue]) -> Catalogue:
+    """Several catalogues as one; an item's number grows by the items of those before its own."""
+    ends = [catalogue.offsets[1:] for catalogue in catalogues]
+    before = np.cumsum([0, *(end[-1] for end in ends)])[:-1]
+    return Catalogue(
+        np.concatenate([catalogue.tokens for catalogue in catalogues]),
+        np.concatenate([catalogue.types for catalogue in catalogues]),
+        np.concatenate([catalogue.starts for catalogue in catalogues]),
+        np.concatenate([[0], *(end + start for end, start in zip(ends, before, strict=True))]),
+    )
 
 
 def batch_of(
@@ -74,22 +96,23 @@ def batch_of(
     """
     rows = [_flatten(history, catalogue, cls, max_items, max_tokens) for history in histories]
     lengths = np.array([row.shape[1] for row in rows])
-    padded = np.zeros((3, len(rows), lengths.max()), np.int64)
+    padded = np.zeros((4, len(rows), lengths.max()), np.int64)
     padded[1] = PAD
     for index, row in enumerate(rows):
         padded[:, index, : row.shape[1]] = row
-    return TextBatch(padded[0], padded[1], padded[2], lengths)
+    return TextBatch(padded[0], padded[1], padded[2], padded[3].astype(bool), lengths)
 
 
 def _flatten(history: Sequence[int], catalogue: Catalogue, cls: int, max_items: int, max_tokens: int) -> np.ndarray:
-    """(3, tokens): ids, types and item positions of one history."""
-    pieces = [np.array([[cls], [CLS], [0]])]
+    """(4, tokens): ids, types, item positions and starts of words of one history."""
+    pieces = [np.array([[cls], [CLS], [0], [0]])]
     used = 1
     for position, item in enumerate(reversed(history[-max_items:] if len(history) else []), start=1):
         start, end = catalogue.offsets[item], catalogue.offsets[item + 1]
         end = min(end, start + max_tokens - used)
         places = np.full(end - start, position)
-        pieces.append(np.stack([catalogue.tokens[start:end], catalogue.types[start:end], places]))
+        read = (catalogue.tokens[start:end], catalogue.types[start:end], places, catalogue.starts[start:end])
+        pieces.append(np.stack(read))
         used += end - start
         if used >= max_tokens:
             break

@@ -30,6 +30,7 @@ def train_run(chosen: Params, dataset: str, run: str, trainer: Trainer, examples
         "settings": settings.model_dump(exclude={"seeds"}),
         "files": tags,
         "backbones": {name: backbone.sha256 for name, backbone in chosen.backbones.items()},
+        "pretrained": {str(file): sha256_of(file) for file in Path("models/pretrained").glob("*/*.safetensors")},
         "llms": {name: llm.sha256 for name, llm in chosen.generators.items() if isinstance(llm, LocalGenerator)},
     }
     checkpoints = Checkpoints(Path(".checkpoints", dataset, run), fingerprint(made_from))

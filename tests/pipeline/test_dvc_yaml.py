@@ -45,6 +45,7 @@ STAGES = {
     "ratings@ml-100k-qwen-coder": "python stages/ratings.py ml-100k qwen-coder",
     "report": "python stages/report.py",
 }
+PRETRAINED = {"pretrain@games": "python stages/pretrain.py games"}  # with matrix.pretrained: [games]
 RANKERS = {  # with matrix.rankers: [lora-lamar]
     "ranker-sequences@ml-100k-lora-lamar": "python stages/sequences.py ml-100k lora-lamar",
     "pools@ml-100k-lora-lamar": "python stages/pools.py ml-100k lora-lamar",
@@ -86,6 +87,7 @@ def expanded(folder: Path, **lists: str) -> list:
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
     lists = {"rankers": "lora-lamar", "runs": "zesrec-lamar", "sources": "ml-100k", "transfers": "zesrec-lamar"}
+    lists |= {"pretrained": "games"}
     return expanded(tmp_path_factory.mktemp("expanded"), **lists)
 
 
@@ -94,8 +96,8 @@ def test_the_whole_expansion(tmp_path):
     assert {stage.addressing.split(":")[-1]: stage.cmd for stage in found} == STAGES
 
 
-def test_the_expansion_with_rankers_and_transfers(stages):
-    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS | TRANSFERS
+def test_the_expansion_with_every_list(stages):
+    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS | TRANSFERS | PRETRAINED
 
 
 def imported(file: Path) -> Iterator[Path]:

@@ -34,7 +34,8 @@ REPOSITORY = Path(__file__).parents[2]
 ANSWERS = REPOSITORY / "data/journals/ml-100k/qwen-coder.jsonl"
 RUNS = ["popularity", "sasrec", "recformer-lamar", "recformer-placebo"]
 MADE = [f"data/{name}" for name in ("raw", "prepared", "proposals", "responses", "signals", "embeddings", "sequences")]
-MADE += ["models", "ranks", "metrics", "report", "dvc.lock", ".dvc/cache"]
+MADE += [f"models/{name}" for name in ("backbones", "pretrained/games", "tiny")]
+MADE += ["ranks", "metrics", "report", "dvc.lock", ".dvc/cache"]
 FILMS = """
 Contact (1997)|Drama, Sci-Fi
 Fargo (1996)|Crime, Drama, Thriller
@@ -81,6 +82,7 @@ TINY = {
 SMALL = {
     "sasrec": {"hidden": 8, "heads": 1, "layers": 1, "epochs": 2, "batch": 16, "learning_rate": 0.01},
     "recformer": {"backbone": "tiny", "layers": 1, "frozen_layers": 0, "epochs": 1, "second_epochs": 1, "max_items": 5},
+    "pretrain": {"backbone": "tiny", "layers": 1, "max_items": 5, "epochs": 2, "batch": 16},
 }
 
 
@@ -155,9 +157,8 @@ def copy_sources(root: Path) -> None:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        wanted = name.startswith(
-            (".dvc", ".gitignore", "dvc.yaml", "params.yaml", "lamar/", "stages/", "data/own/", "data/ratings/")
-        )
+        sources = ("lamar/", "stages/", "models/", "data/own/", "data/ratings/")
+        wanted = name.startswith((".dvc", ".gitignore", "dvc.yaml", "params.yaml", *sources))
         if wanted and (REPOSITORY / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, root / name)
@@ -167,7 +168,7 @@ def edit_params(root: Path, weights: str) -> None:
     """The tiny catalogue and backbone, and small models; anchors and merges stay what they are."""
     with modify_yaml(str(root / "params.yaml")) as params:
         params["matrix"] |= {"datasets": ["tiny"], "generators": ["qwen-coder"], "runs": RUNS}
-        params["matrix"] |= {"backbones": ["tiny"], "similarity": ["tiny"]}
+        params["matrix"] |= {"backbones": ["tiny"], "similarity": ["tiny"], "pretrained": ["games"]}
         params["buckets"] |= {"similarity": "tiny", "min_users": 5}
         params["datasets"]["tiny"] = TINY
         files = ["config.json", "model.safetensors", "tokenizer.json"]
@@ -175,6 +176,8 @@ def edit_params(root: Path, weights: str) -> None:
         for preset, changes in SMALL.items():
             params["presets"][preset].update(changes)
         params["runs"]["sasrec"]["seeds"] = [0, 1]
+        params["pretrained"]["games"]["sources"] = {"tiny": ["title", "genre"]}
+        params["runs"]["recformer-placebo"]["backbone"] = "games"
         params["signals"]["encoder"] = "tiny"
 
 
@@ -245,6 +248,13 @@ def test_all_stages_ran(copy):
     assert set(yaml.safe_load((copy.root / "dvc.lock").read_text())["stages"]) == set(listed)
     scripts = {path.stem for path in (REPOSITORY / "stages").glob("*.py")}
     assert {name.split("@")[0] for name in listed} == scripts - {"pools", "rank", "transfer"}  # which it has none of
+
+
+def test_a_run_starts_from_what_was_pretrained(copy):
+    weights = copy.root / "models/pretrained/games/model.safetensors"
+    assert weights.stat().st_size > 0
+    upstream = copy.run("dvc", "dag", "--md", "train@tiny-recformer-placebo")
+    assert "pretrain@games" in upstream
 
 
 def test_metrics_of_every_run(copy):

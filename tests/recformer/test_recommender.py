@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from lamar.errors import LamarError
 from lamar.models import train_recformer
 from lamar.params import RecformerRun, load
-from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
+from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, log_likelihood
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
@@ -68,12 +68,11 @@ def settings(**changes) -> RecformerRun:
     return load(REPOSITORY / "params.yaml").runs["recformer-original"].model_copy(update=small | changes)
 
 
-def recommender(train=(), max_tokens=64) -> RecformerRecommender:
+def recommender(train=(), **changes) -> RecformerRecommender:
     model = recformer(vocabulary=len(VOCABULARY), positions=80)
     catalogue = tokenise(TITLES, tokenizer(), 32)
-    return RecformerRecommender(
-        model, catalogue, train, cls=1, max_tokens=max_tokens, batch=16, positions_per_user=2, next_items=3
-    )
+    settings = {"max_tokens": 64, "batch": 16, "positions_per_user": 2, "next_items": 3} | changes
+    return RecformerRecommender(model, catalogue, train, cls=1, **settings)
 
 
 @torch.no_grad()
@@ -126,6 +125,45 @@ def test_next_items_share_the_weight_of_their_history(renewed):
     assert renewed.loss(Examples(histories, targets)).item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_sampled_softmax_by_hand():
+    logits, targets = torch.arange(12.0).view(2, 6), torch.tensor([[5, 0], [2, 3]])
+    torch.manual_seed(0)
+    drawn = torch.randint(6, (2, 4))
+    torch.manual_seed(0)
+    likely = log_likelihood(logits, targets, 4)
+    for row, items in enumerate(targets.tolist()):
+        for place, item in enumerate(items):
+            told_apart = logits[row, [item, *drawn[row].tolist()]]
+            assert likely[row, place].item() == pytest.approx(told_apart.log_softmax(0)[0].item(), rel=1e-5)
+
+
+def test_negatives_are_drawn_alike_from_all_items_with_replacement():
+    torch.manual_seed(0)
+    logits = torch.full((4000, 10), -100.0)
+    logits[:, 7] = 0.0  # a target of -100 is as unlikely as there are sevens among its negatives
+    sevens = torch.exp(-100 - log_likelihood(logits, torch.full((4000, 1), 3), 1000)).round()
+    assert sevens.mean().item() == pytest.approx(100, abs=5 * (1000 * 0.1 * 0.9 / 4000) ** 0.5)
+    assert sevens.std().item() == pytest.approx(90**0.5, rel=0.1)
+
+
+def test_the_loss_over_sampled_items(renewed):
+    batch = Examples([np.arange(length) for length in (0, 3, 12)], np.array([[4], [3], [9]]))
+    renewed.eval()
+    few = recommender(negatives=5).eval()
+    few.load_state_dict(renewed.state_dict())
+    logits = torch.from_numpy(scored(renewed, batch.histories)) / TEMPERATURE
+    torch.manual_seed(1)
+    expected = -log_likelihood(logits, torch.from_numpy(batch.targets), 5).mean()
+    torch.manual_seed(1)
+    assert few.loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_whole_catalogue_needs_no_random_number(renewed):
+    before = torch.get_rng_state()
+    renewed.loss(Examples([np.arange(3)], np.array([[4]])))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_an_epoch_draws_every_user_as_often_as_asked(renewed):
     batches = renewed.batches(np.random.default_rng(0))
     assert sum(len(batch.targets) for batch in batches) == 2 * 30
@@ -174,6 +212,12 @@ def test_it_learns_a_cycle_of_texts(tmp_path, monkeypatch, pooling, precision):
     _, ndcg, epochs = trained(tmp_path, pooling=pooling, precision=precision)
     assert ndcg > 0.8  # untrained: 0.2
     assert {stage for stage, _ in epochs} == {1, 2}
+
+
+def test_it_learns_against_sampled_items(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, ndcg, _ = trained(tmp_path, negatives=8)
+    assert ndcg > 0.8
 
 
 def test_frozen_layers_stay_with_the_embeddings(tmp_path, monkeypatch):

@@ -56,6 +56,18 @@ def test_longformer_with_its_own_global_projections(tmp_path, lengths, pooling):
     assert difference(ours(*batch.arguments), expected) < 1e-5
 
 
+@pytest.mark.parametrize("lengths", [[33], [97], [130, 1, 64], [64, 250, 7, 128]], ids=str)
+@torch.no_grad()
+def test_every_hidden_state_of_longformer(tmp_path, lengths):
+    theirs = saved(tmp_path, "longformer", num_hidden_layers=4)
+    ours = started(tmp_path, layers=4)
+    theirs.embeddings.token_type_embeddings.weight.zero_()
+    batch = tokens(lengths)
+    expected = longformer_states(theirs, ours, batch)
+    real = attention_mask(batch).bool()
+    assert difference(ours.states(*batch.arguments)[real], expected[real]) < 1e-5
+
+
 @torch.no_grad()
 def test_longformer_of_another_window_differs(tmp_path):
     theirs = saved(tmp_path, "longformer", attention_window=60)
@@ -171,6 +183,31 @@ def test_more_item_positions_than_the_checkpoint_has_start_neutral(tmp_path):
 
 def started_with(folder, items):
     return from_encoder(folder, shape_of(folder, LAYERS, items, window=32, dropout=0.1, pooling="cls"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_one_of_ours(tmp_path, kind):
+    saved(tmp_path, kind)
+    ours = started(tmp_path)
+    for weight in ours.parameters():
+        weight += 0.1 * torch.randn_like(weight)
+    save_file(ours.state_dict(), tmp_path / "model.safetensors")
+    batch = tokens([1, 40, 131])
+    assert torch.equal(started(tmp_path)(*batch.arguments), ours(*batch.arguments))
+
+
+@torch.no_grad()
+def test_a_fine_tuned_one_of_ours_with_more_item_positions(tmp_path, capsys):
+    saved(tmp_path, "bert")
+    ours = started(tmp_path)
+    ours.embeddings.item_position.weight.normal_()
+    tuned = {f"model.{name}": tensor for name, tensor in ours.state_dict().items()} | {"items": torch.zeros(7, 32)}
+    save_file(tuned, tmp_path / "model.safetensors")
+    table = started_with(tmp_path, items=20).embeddings.item_position.weight
+    assert torch.equal(table[:10], ours.embeddings.item_position.weight)
+    assert not table[10:].any()
+    assert "not used: items" in " ".join(capsys.readouterr().err.split())
 
 
 class Trap:

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers.models import WordLevel, WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 
-from lamar.text.tokens import CLS, KEY, PAD, VALUE, batch_of, tokenise
+from lamar.text.tokens import CLS, KEY, PAD, VALUE, batch_of, joined, tokenise
 
 VOCABULARY = {word: number for number, word in enumerate(["?", "[CLS]", "title", "brand", *"abcdefghij"])}
 START = VOCABULARY["[CLS]"]
@@ -58,6 +58,38 @@ def test_the_tokenizer_adds_nothing_of_its_own(tokenizer):
     wrapping = Tokenizer.from_str(tokenizer.to_str())
     wrapping.post_processor = TemplateProcessing(single="[CLS] $A [CLS]", special_tokens=[("[CLS]", START)])
     assert np.array_equal(tokenise(ITEMS, wrapping, 32).tokens, tokenise(ITEMS, tokenizer, 32).tokens)
+
+
+def pieces() -> Tokenizer:
+    """A tokenizer that cuts words into letters."""
+    letters = {letter: number for number, letter in enumerate("abcdefghijklmnopqrstuvwxyz?")}
+    words = Tokenizer(WordPiece(letters | {f"##{letter}": 30 + place for letter, place in letters.items()}))
+    words.pre_tokenizer = Whitespace()
+    return words
+
+
+def test_it_is_known_where_words_begin():
+    items = pl.DataFrame({"item": [0, 1], "title": ["ab c", "de"]})
+    catalogue = tokenise(items, pieces(), attribute_tokens=32)
+    title = [True, False, False, False, False]
+    assert catalogue.starts.tolist() == [*title, True, False, True, *title, True, False]
+    batch = batch_of([[0, 1]], catalogue, START, max_items=50, max_tokens=100)
+    assert batch.starts.tolist() == [[False, *title, True, False, *title, True, False, True]]
+
+
+def test_a_catalogue_without_text(tokenizer):
+    catalogue = tokenise(ITEMS.select("item", title=pl.lit("")), tokenizer, attribute_tokens=32)
+    assert len(catalogue) == 4
+    assert batch_of([[0]], catalogue, START, max_items=50, max_tokens=100).ids.tolist() == [[START]]
+
+
+def test_catalogues_are_joined_end_to_end(tokenizer):
+    first, second = (tokenise(ITEMS[rows], tokenizer, attribute_tokens=32) for rows in (slice(0, 3), slice(2, 4)))
+    both = joined([first, second, first])
+    assert len(both) == 8
+    expected = [item(part, number) for part in (first, second, first) for number in range(len(part))]
+    assert [item(both, number) for number in range(8)] == expected
+    assert both.starts.tolist() == [*first.starts, *second.starts, *first.starts]
 
 
 @pytest.fixture
