@@ -55,9 +55,7 @@ def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: W
 
 def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> RecformerRecommender:
     """A Recformer that has learned nothing but its backbone's text, over the catalogue of `sequences`."""
-    tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer, cls = read_tokenizer(backbone)
     shape = shape_of(backbone, run.layers, run.max_items, run.window, run.dropout, run.pooling)
     model = from_encoder(backbone, shape)
     model.freeze(run.frozen_layers)
@@ -65,20 +63,26 @@ def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> Recfo
         model,
         tokenise(sequences.items, tokenizer, run.attribute_tokens),
         sequences.users.train,
-        cls=_cls(tokenizer, backbone),
+        cls=cls,
         max_tokens=run.max_tokens,
         batch=run.batch,
         positions_per_user=run.positions_per_user,
     )
 
 
-def _cls(tokenizer: Tokenizer, backbone: Path) -> int:
-    """The id of the token that begins a text: [CLS] in BERT, <s> in RoBERTa."""
+def read_tokenizer(encoder: Path) -> tuple[Tokenizer, int]:
+    """The tokenizer in the folder `encoder`, cutting and padding nothing, and the id of the token that begins a text.
+
+    That token is [CLS] in BERT, <s> in RoBERTa. Raises LamarError when there is neither.
+    """
+    tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     found = (tokenizer.token_to_id(token) for token in ("[CLS]", "<s>"))
     cls = next((token for token in found if token is not None), None)
     if cls is None:
-        raise LamarError(f"{backbone}/tokenizer.json: has neither [CLS] nor <s>; use a BERT or RoBERTa tokenizer")
-    return cls
+        raise LamarError(f"{encoder}/tokenizer.json: has neither [CLS] nor <s>; use a BERT or RoBERTa tokenizer")
+    return tokenizer, cls
 
 
 TRAINERS: dict[str, Callable[..., Any]] = {
