@@ -6,7 +6,7 @@ import click
 
 from lamar import params
 from lamar.console import say, user_errors
-from lamar.serving.commands import recommend
+from lamar.serving.commands import publish, recommend
 
 
 @click.group()
@@ -15,6 +15,7 @@ def main() -> None:
 
 
 main.add_command(recommend)
+main.add_command(publish)
 
 
 @main.command()

@@ -55,7 +55,9 @@ def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: W
 
 def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> RecformerRecommender:
     """A Recformer that has learned nothing but its backbone's text, over the catalogue of `sequences`."""
-    tokenizer, cls = read_tokenizer(backbone)
+    tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     shape = shape_of(backbone, run.layers, run.max_items, run.window, run.dropout, run.pooling)
     model = from_encoder(backbone, shape)
     model.freeze(run.frozen_layers)
@@ -63,26 +65,20 @@ def _recformer(backbone: Path, run: RecformerRun, sequences: Sequences) -> Recfo
         model,
         tokenise(sequences.items, tokenizer, run.attribute_tokens),
         sequences.users.train,
-        cls=cls,
+        cls=_cls(tokenizer, backbone),
         max_tokens=run.max_tokens,
         batch=run.batch,
         positions_per_user=run.positions_per_user,
     )
 
 
-def read_tokenizer(encoder: Path) -> tuple[Tokenizer, int]:
-    """The tokenizer in the folder `encoder`, cutting and padding nothing, and the id of the token that begins a text.
-
-    That token is [CLS] in BERT, <s> in RoBERTa. Raises LamarError when there is neither.
-    """
-    tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+def _cls(tokenizer: Tokenizer, backbone: Path) -> int:
+    """The id of the token that begins a text: [CLS] in BERT, <s> in RoBERTa."""
     found = (tokenizer.token_to_id(token) for token in ("[CLS]", "<s>"))
     cls = next((token for token in found if token is not None), None)
     if cls is None:
-        raise LamarError(f"{encoder}/tokenizer.json: has neither [CLS] nor <s>; use a BERT or RoBERTa tokenizer")
-    return tokenizer, cls
+        raise LamarError(f"{backbone}/tokenizer.json: has neither [CLS] nor <s>; use a BERT or RoBERTa tokenizer")
+    return cls
 
 
 TRAINERS: dict[str, Callable[..., Any]] = {

@@ -88,6 +88,23 @@ def _recommend_to_many(recommender: Recommender, users: Path, out: Path, k: int,
     say(f"{out}: {len(found):,} recommendations for {len(asked):,} users")
 
 
+@click.command()
+@of_a_run
+@user_errors
+def publish(run: str, dataset: str, seed: int | None, new_items: Path | None) -> None:
+    """Log a trained model to MLflow, so that `mlflow models serve` recommends over HTTP."""
+    from lamar import tracking
+    from lamar.serving.publish import publish as log
+    from lamar.serving.repository import trained_run
+
+    chosen = params.load()
+    address = log(trained_run(chosen, dataset, run, seed, new_items), dataset, chosen.tracking)
+    say(f"{address}: {dataset} {run}; serve it with")
+    click.echo(
+        f"MLFLOW_TRACKING_URI={tracking.store_uri()} mlflow models serve -m {address} --env-manager local -p 5001"
+    )
+
+
 def printable(text: str) -> str:
     """Item text is anybody's: nothing of it may steer a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)

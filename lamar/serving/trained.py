@@ -8,25 +8,27 @@ from pathlib import Path
 
 import polars as pl
 from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from lamar.files import read_json, write_json, write_parquet
 from lamar.params import AnyRun
 
-ENCODER_FILES = ("config.json", "tokenizer.json")  # the weights that Recformer started from are not needed any more
+ENCODER_FILES = ("config.json", "tokenizer.json")  # what a trained model still needs of the encoder it started from
 
 
 @dataclass(frozen=True)
 class Trained:
     """A run's settings, its weights and what they are about.
 
-    weights: a safetensors file of one seed. items: item_id and title, in the order of the weights, then new items.
-    texts: what a model reads of the same items, one column per attribute and signal after the first. encoder: the
-    folder of the text encoder's config.json and tokenizer.json, for models that read text.
+    weights: tensors by name. items: item_id and title, in the order of the weights. texts: what a model reads of the
+    same items, one column per attribute and signal after the first. encoder: the folder of the text encoder's
+    config.json and tokenizer.json, for models that read text.
     """
 
     name: str
     run: AnyRun
-    weights: Path
+    weights: dict[str, Tensor]
     items: pl.DataFrame
     texts: pl.DataFrame
     encoder: Path | None = None
@@ -37,7 +39,7 @@ class Trained:
         write_json(folder / "run.json", {"name": self.name, "settings": self.run.model_dump()})
         write_parquet(folder / "items.parquet", self.items)
         write_parquet(folder / "texts.parquet", self.texts)
-        shutil.copy(self.weights, folder / "weights.safetensors")
+        save_file(self.weights, folder / "weights.safetensors")
         if self.encoder is not None:
             (folder / "encoder").mkdir()
             for file in ENCODER_FILES:
@@ -51,7 +53,7 @@ def read(folder: Path) -> Trained:
     return Trained(
         described["name"],
         TypeAdapter(AnyRun).validate_python(described["settings"]),
-        folder / "weights.safetensors",
+        load_file(folder / "weights.safetensors"),
         pl.read_parquet(folder / "items.parquet"),
         pl.read_parquet(folder / "texts.parquet"),
         encoder if encoder.exists() else None,
