@@ -6,11 +6,16 @@ import click
 
 from lamar import params
 from lamar.console import say, user_errors
+from lamar.serving.commands import publish, recommend
 
 
 @click.group()
 def main() -> None:
     """LLM-written semantic signals for sequential recommenders. The pipeline itself runs with `dvc repro`."""
+
+
+main.add_command(recommend)
+main.add_command(publish)
 
 
 @main.command()

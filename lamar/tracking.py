@@ -18,11 +18,11 @@ from lamar.params import Tracking
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
 ENVIRONMENT = {  # defaults: what the user has set stays
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+    **QUIET,
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is down costs seconds, not MLflow's minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 
 
@@ -53,7 +53,7 @@ class Tracker:
             getattr(self._client, method)(self._run_id, **values)
         except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' ... and none may stop a run
             self._client = None
-            _tracking_is_off(_reason(error))
+            _tracking_is_off(reason_of(error))
 
 
 @contextmanager
@@ -78,21 +78,33 @@ def _start(chosen: Tracking, name: str, params: Mapping[str, Any], tags: Mapping
         return Tracker()
     try:
         client = _client()
-        created = client.create_run(_experiment(client, chosen.experiment), run_name=name, tags={**tags, **revision()})
+        created = client.create_run(
+            experiment_id(client, chosen.experiment), run_name=name, tags={**tags, **revision()}
+        )
         client.log_batch(created.info.run_id, params=_params(params))
         return Tracker(client, created.info.run_id)
     except Exception as error:  # as in Tracker._write
-        _tracking_is_off(_reason(error))
+        _tracking_is_off(reason_of(error))
         return Tracker()
 
 
 def _client() -> MlflowClient:
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
+    settle(ENVIRONMENT)
     from mlflow.tracking import MlflowClient
 
+    return MlflowClient(store_uri())
+
+
+def settle(environment: Mapping[str, str]) -> None:
+    """Set what the user has not set, before MLflow is imported."""
+    for variable, value in environment.items():
+        os.environ.setdefault(variable, value)
     logging.getLogger("alembic").setLevel(logging.ERROR)  # it lists every migration of a new store
-    return MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or default_uri())
+
+
+def store_uri() -> str:
+    """Where MLflow keeps things: MLFLOW_TRACKING_URI, else the store of the repository."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
 
 
 def default_uri() -> str:
@@ -104,7 +116,7 @@ def _root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
+def experiment_id(client: MlflowClient, name: str) -> str:
     """The id of the experiment, created when it is new; a local store keeps artifacts beside its database."""
     known = client.get_experiment_by_name(name)
     if known is not None:
@@ -148,7 +160,7 @@ def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """One line of at most 200 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 

@@ -18,7 +18,7 @@ from lamar.params import AnyGenerator, Generate
 from lamar.signals.prompt import Messages, Prompt
 
 SHIPPED = Path("data/journals")  # answers that come with the repository, read first
-RESPONSE = ("key", "model", "text", "finish_reason", "input_tokens", "output_tokens")  # of an answer, beside item_id
+RESPONSES = Path("data/responses")  # what the stage wrote last, or what `dvc pull` brought
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ def shipped_path(dataset: str, generator: str) -> Path:
     return SHIPPED / dataset / f"{generator}.jsonl"
 
 
+def responses_path(dataset: str, generator: str) -> Path:
+    """The answers for a dataset that travel by a DVC remote."""
+    return RESPONSES / dataset / f"{generator}.jsonl"
+
+
 def read_items(prepared: Path) -> pl.DataFrame:
     """The items of a prepared dataset. Raises LamarError when it is not prepared."""
     try:
@@ -57,8 +62,24 @@ def read_items(prepared: Path) -> pl.DataFrame:
 
 
 def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str, Answer]:
-    """The answers that come with the repository and those in this machine's journal, by key."""
-    return {**journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
+    """The answers in this machine's journal, those that come with the repository and those of a remote, by key."""
+    pulled = _pulled(responses_path(dataset, name))
+    return {**pulled, **journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
+
+
+def _pulled(path: Path) -> dict[str, Answer]:
+    """The answers that `write_responses` wrote; none when there is no such file."""
+    if not path.exists():
+        return {}
+    answers = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            fields = json.loads(line)
+            del fields["item_id"]
+            answers[fields["key"]] = Answer(**fields)
+        except (ValueError, TypeError, KeyError):
+            raise LamarError(f"{path}:{number}: not an answer; bring it back with: dvc checkout {path}") from None
+    return answers
 
 
 def answers(
@@ -74,8 +95,10 @@ def answers(
     missing = distinct.keys() - known.keys()
     console.say(f"{len(distinct):,} questions about {len(asked):,} items, {len(missing):,} to ask {generator.model}")
     if missing:
-        shipped = journal.read(shipped_path(dataset, name))
-        own = {key: messages for key, messages in distinct.items() if key not in shipped}
+        own_journal = journal.read(journal_path(generator))
+        pulled = _pulled(responses_path(dataset, name)).keys() - own_journal.keys()
+        others = pulled | journal.read(shipped_path(dataset, name)).keys()
+        own = {key: messages for key, messages in distinct.items() if key not in others}
         asking.ask(own, journal_path(generator), name, generator, settings)
         known = known_answers(dataset, name, generator)
     return {question.key: known[question.key] for question in asked}
@@ -85,14 +108,15 @@ def write_responses(asked: list[Question], answered: dict[str, Answer], path: Pa
     """The deterministic projection of the journal: one JSON line an item, sorted by item_id."""
     with written_whole(path) as unfinished, unfinished.open("w") as file:
         for question in sorted(asked, key=lambda question: question.item_id):
-            answer = {name: getattr(answered[question.key], name) for name in sorted(RESPONSE)}
+            known = sorted(vars(answered[question.key]).items())
+            answer = {name: value for name, value in known if value is not None}
             file.write(json.dumps({"item_id": question.item_id, **answer}, ensure_ascii=False) + "\n")
 
 
 def read_responses(path: Path) -> pl.DataFrame:
     """What `write_responses` wrote. Raises LamarError when it is not there."""
     try:
-        return pl.read_ndjson(path)
+        return pl.read_ndjson(path, infer_schema_length=None)
     except FileNotFoundError:
         raise LamarError(f"{path}: no such file; run dvc repro generate") from None
 

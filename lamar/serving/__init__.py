@@ -1,0 +1,1 @@
+"""Trained models in use: recommendations by hand, in batches and over HTTP."""

@@ -1,0 +1,80 @@
+"""The files a user gives: histories of many users, and new items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from lamar.data.raw import one_line
+from lamar.errors import LamarError
+
+READERS = {
+    ".csv": partial(pl.read_csv, infer_schema=False),  # an id like 007 stays what it is
+    ".jsonl": pl.read_ndjson,
+    ".parquet": pl.read_parquet,
+}
+
+
+def split_ids(text: str) -> list[str]:
+    """'a, b' as ['a', 'b']."""
+    return [item for part in text.split(",") if (item := part.strip())]
+
+
+def read_histories(path: Path) -> pl.DataFrame:
+    """Columns: user, history (list of item ids, oldest first), both text.
+
+    In the file a history is a list, or, as csv has none, ids separated by commas. Raises LamarError naming the file and
+    what is wrong with it.
+    """
+    table = _read(path, ["user", "history"])
+    if isinstance(table.schema["history"], pl.List):
+        histories = table["history"].cast(pl.List(pl.String)).fill_null([]).list.drop_nulls()
+    else:
+        texts = table["history"].cast(pl.String).fill_null("")
+        histories = pl.Series("history", [split_ids(text) for text in texts], dtype=pl.List(pl.String))
+    return pl.DataFrame([table["user"].cast(pl.String), histories])
+
+
+def read_new_items(path: Path, item_id: str, attributes: Sequence[str]) -> pl.DataFrame:
+    """Columns: item_id, then all others of the file, as text on one line ('' where there is none).
+
+    `item_id`: what the file calls the ids. Raises LamarError when it or one of `attributes` is no column, when an id is
+    missing or there twice.
+    """
+    table = _read(path, [item_id, *attributes]).rename({item_id: "item_id"})
+    table = table.with_columns(pl.selectors.by_dtype(pl.List(pl.String)).list.join(", "))
+    items = table.select("item_id", *(one_line(name) for name in table.columns if name != "item_id"))
+    items = items.with_columns(one_line("item_id"))
+    for row, count in items.group_by("item_id", maintain_order=True).len().iter_rows():
+        if not row or count > 1:
+            raise LamarError(f"{path}: {f'item id {row!r} is there {count} times' if row else 'an item has no id'}")
+    return items
+
+
+def texts_of(new: pl.DataFrame, columns: Sequence[str], attributes: Sequence[str]) -> pl.DataFrame:
+    """New items' texts under the `columns` that a model reads; '' for a signal that they do not have.
+
+    A column `signal` is the first of `columns` that is none of the dataset's `attributes`.
+    """
+    signals = [name for name in columns if name not in attributes]
+    if signals and signals[0] not in new.columns and "signal" in new.columns:
+        new = new.rename({"signal": signals[0]})
+    return new.with_columns(pl.lit("").alias(name) for name in signals if name not in new.columns).select(columns)
+
+
+def _read(path: Path, needed: Sequence[str]) -> pl.DataFrame:
+    if path.suffix not in READERS:
+        raise LamarError(f"{path}: unknown format; use {', '.join(READERS)}")
+    try:
+        table = READERS[path.suffix](path)
+    except FileNotFoundError:
+        raise LamarError(f"{path}: no such file") from None
+    except pl.exceptions.PolarsError as error:
+        raise LamarError(f"{path}: not readable ({str(error).splitlines()[0]})") from None
+    absent = next((name for name in needed if name not in table.columns), None)
+    if absent is not None:
+        raise LamarError(f"{path}: no column {absent!r}; it has {', '.join(table.columns)}")
+    return table

@@ -1,0 +1,79 @@
+"""`lamar recommend` as a user meets it."""
+
+import polars as pl
+import pytest
+from circle import DATASET, IDS, ITEMS, texts
+from click.testing import CliRunner, Result
+
+from lamar.cli import main
+from lamar.serving.commands import printable
+
+
+def recommend(*arguments: str, run: str = "sasrec") -> Result:
+    return CliRunner().invoke(main, ["recommend", "--model", run, "--dataset", DATASET, *arguments])
+
+
+def test_the_best_are_printed(shop):
+    done = recommend("--history", f"{IDS[2]}, {IDS[3]}", "-k", "3")
+    assert done.exit_code == 0, done.output
+    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["1", "2", "3"]
+    assert lines[0][2:] == [IDS[4], texts([4])["name"][0]]
+    scores = [float(line[1]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_many_users(shop, kind):
+    users = pl.DataFrame({"user": ["b", "a"], "history": [[IDS[1], IDS[2]], [IDS[7]]]})
+    if kind == "csv":
+        users.with_columns(pl.col("history").list.join(",")).write_csv("users.csv")
+    else:
+        getattr(users, {"jsonl": "write_ndjson", "parquet": "write_parquet"}[kind])(f"users.{kind}")
+    done = recommend("--users", f"users.{kind}", "--out", "out/found.parquet", "-k", "2", "--repeat")
+    assert done.exit_code == 0, done.output
+    assert "out/found.parquet: 4 recommendations for 2 users" in done.stderr
+    found = pl.read_parquet("out/found.parquet")
+    assert found.columns == ["user", "rank", "item_id", "title", "score"]
+    assert found.select("user", "rank").rows() == [("b", 1), ("b", 2), ("a", 1), ("a", 2)]
+    assert found["item_id"][0] == IDS[3]
+
+
+def test_new_items_by_the_columns_of_an_own_table(shop):
+    row = {"sku": ["new"], **texts([4])}
+    pl.DataFrame(row).write_csv("new.csv")
+    done = recommend("--history", IDS[3], "-k", str(ITEMS), "--new-items", "new.csv", run="recformer-original")
+    assert done.exit_code == 0, done.output
+    scores = {line.split()[2]: line.split()[1] for line in done.stdout.splitlines()}
+    assert scores["new"] == scores[IDS[4]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--history", "x"], "error: 1 unknown item id(s): 'x'; the catalogue's are like"),
+        (["--history", IDS[0], "--seed", "4"], "error: sasrec has no seed 4; it has 3, 5"),
+        (["--history", IDS[0], "--new-items", "gone.csv"], "error: gone.csv: no such file"),
+        (["--users", "gone.csv", "--out", "out.parquet"], "error: gone.csv: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line(shop, arguments, complaint):
+    done = recommend(*arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(complaint)
+    assert done.stderr.count("\n") == 1
+    assert not (shop / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--users", "u.csv"], ["--history", "a", "--out", "o.parquet"], ["--history", "a", "--users", "u.csv"]],
+)
+def test_what_does_not_go_together(shop, arguments):
+    done = recommend(*arguments)
+    assert done.exit_code == 2
+    assert "give either --history, or --users and --out" in done.stderr
+
+
+def test_a_title_cannot_steer_the_terminal():
+    assert printable("Alien\x1b[2J (1979) Amélie") == "Alien?[2J (1979) Amélie"

@@ -1,0 +1,78 @@
+"""The files of histories and of new items, in every format."""
+
+import json
+
+import polars as pl
+import pytest
+
+from lamar.errors import LamarError
+from lamar.serving.tables import read_histories, read_new_items, texts_of
+
+USERS = {"user": ["ann", "007", "cleo"], "history": [["1", "2"], ["03"], []]}
+
+
+def write(path, columns):
+    if path.suffix == ".csv":
+        texts = {name: [",".join(v) if isinstance(v, list) else v for v in values] for name, values in columns.items()}
+        pl.DataFrame(texts).write_csv(path)
+    elif path.suffix == ".jsonl":
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pl.DataFrame(columns).write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_histories(tmp_path, kind):
+    table = read_histories(write(tmp_path / f"users.{kind}", USERS))
+    assert table.to_dict(as_series=False) == USERS
+
+
+def test_ids_that_are_numbers(tmp_path):
+    table = read_histories(write(tmp_path / "users.jsonl", {"user": [7], "history": [[50, 172]]}))
+    assert table.rows() == [("7", ["50", "172"])]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_new_items(tmp_path, kind):
+    columns = {"sku": ["007", "b"], "name": [" two\nlines ", "tab"], "kinds": [["red", "blue"], ["green"]]}
+    table = read_new_items(write(tmp_path / f"new.{kind}", columns), "sku", ["name", "kinds"])
+    assert table.columns == ["item_id", "name", "kinds"]
+    assert table["item_id"].to_list() == ["007", "b"]
+    assert table["name"].to_list() == ["two lines", "tab"]
+    assert table["kinds"].to_list() == (["red,blue", "green"] if kind == "csv" else ["red, blue", "green"])
+
+
+@pytest.mark.parametrize(
+    ("ids", "complaint"), [(["a", "a"], "item id 'a' is there 2 times"), (["a", " "], "an item has no id")]
+)
+def test_ids_that_name_no_item(tmp_path, ids, complaint):
+    path = write(tmp_path / "new.jsonl", {"item_id": ids, "name": ["x", "y"]})
+    with pytest.raises(LamarError, match=f"new.jsonl: {complaint}"):
+        read_new_items(path, "item_id", ["name"])
+
+
+def test_a_signal_by_either_name():
+    new = pl.DataFrame({"name": ["x"], "signal": ["calm"]})
+    named = pl.DataFrame({"name": ["x"], "Mood": ["calm"]})
+    for given in (new, named):
+        assert texts_of(given, ["name", "Mood", "Mood 2"], ["name"]).rows() == [("x", "calm", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("users.xlsx", "", "unknown format; use .csv, .jsonl, .parquet"),
+        ("users.csv", "user,items\na,1\n", "no column 'history'; it has user, items"),
+        ("users.csv", "", "not readable"),
+        ("users.jsonl", '{"user": ', "not readable"),
+        ("users.parquet", "user", "not readable"),
+        ("gone.csv", None, "no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path, name, content, complaint):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(LamarError, match=f"{name}: {complaint}"):
+        read_histories(tmp_path / name)
