@@ -40,7 +40,7 @@ def train_popularity(run: PopularityRun, sequences: Sequences, seed: int, watch:
 def train_sasrec(run: SasrecRun, sequences: Sequences, seed: int, watch: Watch) -> Sasrec:
     """Train SASRec to early stopping."""
     torch.manual_seed(seed)
-    model = LOSSES[run.loss](sequences.users.train, sequences.items.height, _shape(run)).to(fit.device())
+    model = LOSSES[run.loss](sequences.users.train, sequences.items.height, shape_of(run)).to(fit.device())
     watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
     return model
 
@@ -49,7 +49,7 @@ def train_bert4rec(run: Bert4recRun, sequences: Sequences, seed: int, watch: Wat
     """Train BERT4Rec to early stopping."""
     torch.manual_seed(seed)
     shares = {"mask_share": run.mask_share, "last_share": run.last_share}
-    model = Bert4rec(sequences.users.train, sequences.items.height, _shape(run), **shares).to(fit.device())
+    model = Bert4rec(sequences.users.train, sequences.items.height, shape_of(run), **shares).to(fit.device())
     watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
     return model
 
@@ -81,7 +81,7 @@ def train_pretrained_unisrec(run: PretrainedUnisrecRun, sequences: Sequences, se
 def _fine_tuned(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
     """A UniSRec that has learned nothing, of the kind that the run fine-tunes."""
     kind = FINE_TUNING[run.fine_tuning]
-    return kind(sequences.users.train, sequences.vectors["text"], _shape(run)).to(fit.device())
+    return kind(sequences.users.train, sequences.vectors["text"], shape_of(run)).to(fit.device())
 
 
 def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) -> Zesrec:
@@ -94,16 +94,17 @@ def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) 
 
 def unisrec_of(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
     """A UniSRec that has learned nothing, whose items are their texts alone."""
-    return Unisrec(sequences.users.train, sequences.vectors["text"], _shape(run)).to(fit.device())
+    return Unisrec(sequences.users.train, sequences.vectors["text"], shape_of(run)).to(fit.device())
 
 
 def zesrec_of(run: ZesrecRun, sequences: Sequences) -> Zesrec:
     """A ZESRec that has learned nothing; its items have no offsets."""
     texts = sequences.vectors["text"]
-    return Zesrec(sequences.users.train, texts, _shape(run), offset_std=run.offset_std).to(fit.device())
+    return Zesrec(sequences.users.train, texts, shape_of(run), offset_std=run.offset_std).to(fit.device())
 
 
-def _shape(run: TransformerRun) -> Shape:
+def shape_of(run: TransformerRun) -> Shape:
+    """The Transformer that a run's settings describe."""
     return Shape(run.hidden, run.layers, run.heads, run.dropout, run.max_items, run.batch)
 
 

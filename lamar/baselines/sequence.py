@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamar.baselines.encoder import Encoder
+from lamar.training.batches import by_length, shuffled_by_length
 from lamar.training.dropout import Dropout
 
 INITIAL_STD = 0.02  # as BERT's: with PyTorch's default of 1 the dot products start far too large
@@ -61,9 +62,8 @@ class SequenceModel(nn.Module):
     def batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Windows of `max_items + 1` items that cover every training sequence, cut anew at random every epoch."""
         cut = [window for items in self._train for window in windows(items, self._shape.max_items, rng)]
-        order = rng.permutation(len(cut))
-        width = self._shape.max_items + 1
-        return [padded([cut[row] for row in rows], width, self._items) for rows in chunks(order, self._shape.batch)]
+        parts = shuffled_by_length(lengths(cut), self._shape.batch, rng)
+        return [padded([cut[row] for row in rows], self._shape.max_items + 1, self._items) for rows in parts]
 
     def loss(self, batch: np.ndarray) -> Tensor:
         """Cross-entropy of each next item over all items. `batch` is (windows, items).
@@ -84,7 +84,7 @@ class SequenceModel(nn.Module):
         """Yield (rows, float32 scores (rows, items)) of what follows each history."""
         self.eval()
         vectors = self.vectors()
-        for rows in chunks(np.arange(len(histories)), 4 * self._shape.batch):  # no gradients: more fit
+        for rows in by_length(lengths(histories), 4 * self._shape.batch):  # no gradients: more fit
             sequence = padded([histories[row] for row in rows], self._shape.max_items, self._items)
             last = self.states(torch.from_numpy(sequence).to(self.device), vectors)[:, -1]
             yield rows, self.logits(last, vectors).float().cpu().numpy()
@@ -118,16 +118,16 @@ def windows(items: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[
         yield items[start : end + 1]
 
 
+def lengths(sequences: Sequence[np.ndarray]) -> np.ndarray:
+    """Of each sequence, (sequences,)."""
+    return np.array([len(items) for items in sequences], np.int64)
+
+
 def padded(sequences: Sequence[np.ndarray], width: int, pad: int) -> np.ndarray:
-    """The last `width` items of each sequence, int64 (sequences, width), with `pad` before shorter ones."""
+    """The last `width` items of each sequence, int64, with `pad` before shorter ones: as wide as the longest needs."""
+    width = max(1, min(width, lengths(sequences).max()))
     table = np.full((len(sequences), width), pad, np.int64)
     for row, items in enumerate(sequences):
         recent = items[-width:]
         table[row, width - len(recent) :] = recent
     return table
-
-
-def chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Yield `rows`, `size` at a time."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]

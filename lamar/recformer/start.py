@@ -25,13 +25,18 @@ def folder_of(backbone: str) -> Path:
 def started(settings: Reading) -> tuple[Recformer, Tokenizer]:
     """A Recformer that has learned nothing but its backbone's text, and the tokenizer of that text."""
     folder = folder_of(settings.backbone)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     shape = shape_of(folder, settings.layers, settings.max_items, settings.window, settings.dropout, settings.pooling)
     model = from_encoder(folder, shape)
     model.freeze(settings.frozen_layers)
-    return model, tokenizer
+    return model, tokenizer_of(folder)
+
+
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """The tokenizer of a backbone's folder; texts are cut and padded elsewhere."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def token(tokenizer: Tokenizer, names: tuple[str, ...], backbone: str) -> int:

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from tokenizers import Tokenizer
 from torch import Tensor
 
+from lamar import models
 from lamar.baselines.popularity import Popularity
-from lamar.baselines.sasrec import Sasrec
+from lamar.baselines.sasrec import LOSSES, Sasrec
 from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
 from lamar.recformer.recommender import RecformerRecommender
+from lamar.recformer.start import CLS, token, tokenizer_of
 from lamar.recformer.weights import shape_of
 from lamar.serving.trained import Trained
 from lamar.text.tokens import tokenise
@@ -31,9 +32,7 @@ def load_popularity(trained: Trained) -> Popularity:
 
 def load_sasrec(trained: Trained) -> Sasrec:
     """SASRec, without what it was trained on."""
-    run = trained.run
-    sizes = {name: getattr(run, name) for name in ("hidden", "layers", "heads", "dropout", "max_items", "batch")}
-    model = Sasrec([], len(trained.items), **sizes)
+    model = LOSSES[trained.run.loss]([], len(trained.items), models.shape_of(trained.run))
     model.load_state_dict(trained.weights)
     return model.to(fit.device())
 
@@ -50,10 +49,8 @@ def load_recformer(trained: Trained) -> RecformerRecommender:
 def recformer_over(texts: pl.DataFrame, model: Recformer, trained: Trained) -> RecformerRecommender:
     """`model` over a catalogue of `texts`, whose items are not encoded yet."""
     run = trained.run
-    tokenizer = Tokenizer.from_file(str(trained.encoder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    cls = next(token for name in ("[CLS]", "<s>") if (token := tokenizer.token_to_id(name)) is not None)
+    tokenizer = tokenizer_of(trained.encoder)
+    cls = token(tokenizer, CLS, run.backbone)
     catalogue = tokenise(texts, tokenizer, run.attribute_tokens)
     sizes = {name: getattr(run, name) for name in ("max_tokens", "batch", "positions_per_user")}
     return RecformerRecommender(model, catalogue, [], cls=cls, **sizes).to(fit.device())

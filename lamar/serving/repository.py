@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from lamar import params
 from lamar.errors import LamarError
 from lamar.params import Params, RecformerRun
+from lamar.recformer.start import folder_of
 from lamar.serving.models import LOADERS
 from lamar.serving.new_items import with_new_items
 from lamar.serving.tables import read_new_items
@@ -34,7 +35,7 @@ def trained_run(
     weights = Path("models", dataset, run, f"seed-{seed}.safetensors")
     texts = Path("data/sequences", dataset, run, "items.parquet")
     prepared = Path("data/prepared", dataset, "items.parquet")
-    encoder = Path("models/backbones", settings.backbone) if isinstance(settings, RecformerRun) else None
+    encoder = folder_of(settings.backbone) if isinstance(settings, RecformerRun) else None
     for file in (weights, texts, prepared, *(encoder / name for name in ENCODER_FILES if encoder)):
         if not file.exists():
             raise LamarError(f"{file}: no such file; train this run with: {training_command(chosen, dataset, run)}")

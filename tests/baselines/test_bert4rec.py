@@ -111,7 +111,7 @@ def masks(seed: int = 0, **shares: float) -> list[Masked]:
 
 def test_something_is_masked_of_every_window_and_no_padding():
     for batch in masks(mask_share=0.05, last_share=0.0):
-        assert batch.items.shape[1] == 6
+        assert batch.items.shape[1] == (batch.items != PAD).sum(1).max() <= 6
         assert batch.hidden.any(1).all()
         assert not batch.hidden[batch.items == PAD].any()
 
@@ -120,9 +120,8 @@ def test_the_shares_are_what_was_asked():
     drawn = masks(mask_share=0.5, last_share=0.0)
     places = np.concatenate([batch.hidden[batch.items != PAD] for batch in drawn])
     assert places.mean() == pytest.approx(0.5, abs=0.03)
-    rows = np.concatenate(
-        [batch.hidden[(batch.items != PAD).all(1)] for batch in masks(mask_share=1.0, last_share=0.3)]
-    )
+    wide = [batch for batch in masks(mask_share=1.0, last_share=0.3) if batch.items.shape[1] == 6]
+    rows = np.concatenate([batch.hidden[(batch.items != PAD).all(1)] for batch in wide])
     assert set(rows.sum(1)) == {1, 6}
     assert (rows.sum(1) == 1).mean() == pytest.approx(0.3, abs=0.03)
     assert rows[:, -1].all()

@@ -83,7 +83,7 @@ def test_an_epoch_draws_positions_that_have_a_history():
     pairs = [pair for batch in batches for pair in zip(batch.histories, batch.targets, strict=True)]
     rows = [(row[row != PAD], target) for row, target in pairs]
     assert len(rows) == 2 * 50
-    assert all(len(batch.targets) <= 8 and batch.histories.shape == batch.augmented.shape for batch in batches)
+    assert all(len(batch.histories) == len(batch.augmented) == len(batch.targets) <= 8 for batch in batches)
     assert {int(target) for _, target in rows} == {1, 2, *range(11, 20)}
     for history, target in rows:
         assert history[-1] == target - 1

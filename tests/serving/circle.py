@@ -36,7 +36,7 @@ SMALL = {
 }
 SMALL["sasrec"] |= {"dropout": 0.0, "learning_rate": 0.01, "warmup_steps": 5, "patience": 12}
 SMALL["recformer"] |= {"precision": "float32", "epochs": 1, "second_epochs": 15, "patience": 15, "warmup_steps": 10}
-SMALL["recformer"] |= {"learning_rate": 0.004, "weight_decay": 0.0}
+SMALL["recformer"] |= {"learning_rate": 0.004, "weight_decay": 0.0, "next_items": 1}
 
 
 def texts(numbers: list[int]) -> dict[str, list[str]]:
