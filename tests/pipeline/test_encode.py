@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from lamar.files import read_json
 from lamar.training.examples import read_sequences
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,7 +34,9 @@ def encode(tmp_path, monkeypatch, encoder):
         pl.DataFrame(histories).write_parquet(sequences / "histories.parquet")
         done = CliRunner().invoke(main, ["ml-100k", name])
         assert done.exit_code == 0, done.output
-        return sorted(path.name for path in (tmp_path / "data/encoded/ml-100k" / name).iterdir())
+        written = tmp_path / "data/encoded/ml-100k" / name
+        assert read_json(written / "kinds.json") == [path.stem for path in sorted(written.glob("*.parquet"))[::-1]]
+        return sorted(path.name for path in written.glob("*.parquet"))
 
     yield run
     sys.modules.pop("encode", None)
