@@ -16,6 +16,8 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seeds = Annotated[list[int], Field(min_length=1)]
 
+AGAIN = "-again"  # after a generator's name: its signals, those that were rejected asked for once more
+
 
 class Section(BaseModel):
     """A mapping of params.yaml in which every key must be known."""
@@ -28,6 +30,7 @@ class Matrix(Section):
 
     datasets: list[str]
     generators: list[str]
+    again: list[str]
     backbones: list[str]
     similarity: list[str]
     runs: list[str]
@@ -466,13 +469,15 @@ class Params(Section):
         """Every place where names stand: its key, the names, and the table whose entries they name."""
         for table in ("datasets", "generators", "backbones", "runs"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
+        yield "matrix.again", self.matrix.again, "generators"
         yield "matrix.rankers", self.matrix.rankers, "runs"
         yield "matrix.similarity", self.matrix.similarity, "backbones"
         yield "signals.encoder", [self.signals.encoder], "backbones"
         yield "buckets.similarity", [self.buckets.similarity], "backbones"
         yield "propose.strategies", list(self.propose.strategies), "generators"
         for name, features in self.features.items():
-            yield f"features.{name}.signals", features.signals, "generators"
+            writers = [each if each in self.generators else each.removesuffix(AGAIN) for each in features.signals]
+            yield f"features.{name}.signals", writers, "generators"
         for name, run in self.runs.items():
             yield f"runs.{name}.features", [run.features], "features"
             if isinstance(run, RecformerRun):

@@ -53,7 +53,9 @@ def read_items(prepared: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(prepared / "items.parquet")
     except FileNotFoundError:
-        raise LamarError(f"{prepared}/items.parquet: no such file; run dvc repro prepare") from None
+        raise LamarError(
+            f"{prepared}/items.parquet: no such file; add it to matrix.datasets and run dvc repro prepare"
+        ) from None
 
 
 def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str, Answer]:
@@ -62,10 +64,16 @@ def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str,
 
 
 def answers(
-    asked: list[Question], dataset: str, name: str, generator: AnyGenerator, settings: Generate
+    asked: list[Question],
+    dataset: str,
+    name: str,
+    generator: AnyGenerator,
+    settings: Generate,
+    earlier: list[Question] | None = None,
 ) -> dict[str, Answer]:
     """Every question's answer by key; only what no journal holds is asked. Each answer is kept as it arrives.
 
+    earlier: questions of another stage; what this machine has paid for their answers counts on the budget, too.
     Raises LamarError when a journal is broken or held by another process, when the weights, the key or the budget is
     missing, or when some questions got no answer.
     """
@@ -75,7 +83,8 @@ def answers(
     console.say(f"{len(distinct):,} questions about {len(asked):,} items, {len(missing):,} to ask {generator.model}")
     if missing:
         shipped = journal.read(shipped_path(dataset, name))
-        own = {key: messages for key, messages in distinct.items() if key not in shipped}
+        paid = {question.key: question.messages for question in earlier or () if question.key in known}
+        own = {key: messages for key, messages in (paid | distinct).items() if key not in shipped}
         asking.ask(own, journal_path(generator), name, generator, settings)
         known = known_answers(dataset, name, generator)
     return {question.key: known[question.key] for question in asked}

@@ -46,6 +46,9 @@ RANKERS = {  # with matrix.rankers: [lora-lamar]
     "rank@ml-100k-lora-lamar": "python stages/rank.py ml-100k lora-lamar",
     "evaluate-ranker@ml-100k-lora-lamar": "python stages/evaluate.py ml-100k lora-lamar",
 }
+AGAIN = {  # with matrix.again: [qwen-coder]
+    "again@ml-100k-qwen-coder": "python stages/again.py ml-100k qwen-coder",
+}
 # fmt: on
 
 # Modules that a stage may use without depending on them: they carry, check or show what it works on.
@@ -57,27 +60,28 @@ UNUSED = {
 }
 
 
-def expanded(folder: Path, rankers: str) -> list:
-    """The stages of the committed files, with these matrix.rankers."""
+def expanded(folder: Path, rankers: str, again: str) -> list:
+    """The stages of the committed files, with these matrix.rankers and matrix.again."""
     shutil.copy(REPOSITORY / "dvc.yaml", folder)
     params = (REPOSITORY / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(params.replace("rankers: []", f"rankers: {rankers}"))
+    params = params.replace("rankers: []", f"rankers: {rankers}").replace("again: []", f"again: {again}")
+    (folder / "params.yaml").write_text(params)
     with Repo.init(str(folder), no_scm=True) as repo:
         return list(repo.index.stages)
 
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
-    return expanded(tmp_path_factory.mktemp("expanded"), "[lora-lamar]")
+    return expanded(tmp_path_factory.mktemp("expanded"), "[lora-lamar]", "[qwen-coder]")
 
 
 def test_the_whole_expansion(tmp_path):
-    found = expanded(tmp_path, "[]")
+    found = expanded(tmp_path, "[]", "[]")
     assert {stage.addressing.split(":")[-1]: stage.cmd for stage in found} == STAGES
 
 
-def test_the_expansion_with_rankers(stages):
-    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS
+def test_the_expansion_with_what_is_optional(stages):
+    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | AGAIN | RANKERS
 
 
 def imported(file: Path) -> Iterator[Path]:

@@ -164,7 +164,7 @@ def test_shared_answers_make_the_journal_needless(
 
 
 def test_items_that_are_not_prepared(tmp_path: Path) -> None:
-    with pytest.raises(LamarError, match=r"items\.parquet: no such file; run dvc repro prepare"):
+    with pytest.raises(LamarError, match=r"items\.parquet: no such file; put shop into matrix\.datasets, then dvc"):
         read_items(tmp_path / "shop")
 
 
