@@ -107,10 +107,15 @@ def read_responses(path: Path) -> pl.DataFrame:
 
 
 def share(asked: list[Question], dataset: str, name: str, generator: AnyGenerator) -> tuple[Path, int]:
-    """Copy the known answers to `asked` into the repository; return the file and how many there are."""
+    """Copy the known answers to `asked` into the repository; return the file and how many there are.
+
+    Raises LamarError when there is none.
+    """
     known = known_answers(dataset, name, generator)
     path = shipped_path(dataset, name)
     keys = sorted({question.key for question in asked} & known.keys())
+    if not keys:
+        raise LamarError(f"no answers of {name} for {dataset} to share; run dvc repro generate first")
     with written_whole(path) as unfinished:
         unfinished.write_text("".join(journal.to_line(known[key]) for key in keys))
     return path, len(keys)
