@@ -6,12 +6,16 @@ import click
 
 from lamar import params
 from lamar.console import say, user_errors
+from lamar.errors import LamarError
 from lamar.serving.commands import publish, recommend
 
 
 @click.group()
 def main() -> None:
-    """LLM-written semantic signals for sequential recommenders. The pipeline itself runs with `dvc repro`."""
+    """LLM-written semantic signals for sequential recommenders.
+
+    The pipeline itself runs with `dvc repro`. DATASET and GENERATOR are entries of params.yaml.
+    """
 
 
 main.add_command(recommend)
@@ -31,7 +35,10 @@ main.add_command(publish)
 @click.option("--seed", default=0, show_default=True, help="Of the choice of questions.")
 @user_errors
 def verify_journal(dataset: str, generator: str, questions: int, seed: int) -> None:
-    """Ask random questions of DATASET again and say how many answers of the journal the model repeats."""
+    """Ask random questions again and compare the answers.
+
+    Of those that GENERATOR, a local model, has answered for DATASET. Nothing is written to the journal.
+    """
     from lamar.signals import verify
 
     asked, writer = _questions(dataset, generator)
@@ -48,7 +55,10 @@ def verify_journal(dataset: str, generator: str, questions: int, seed: int) -> N
 @click.argument("generator")
 @user_errors
 def share_answers(dataset: str, generator: str) -> None:
-    """Copy this machine's answers for DATASET into data/journals/, so that a clone needs neither key nor model."""
+    """Copy this machine's answers into data/journals/.
+
+    A clone of the repository then needs neither key nor model for the signals of GENERATOR for DATASET.
+    """
     from lamar.signals import generate
 
     asked, writer = _questions(dataset, generator)
@@ -79,7 +89,10 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
 @click.option("--generator", required=True, help="An entry of params.yaml.")
 @user_errors
 def estimate(dataset: str, generator: str) -> None:
-    """Say what asking GENERATOR about DATASET would take, before anything is asked: requests, tokens, USD."""
+    """Say what asking an LLM would take; nothing is asked.
+
+    Requests, tokens and USD of the signals of every item of DATASET by GENERATOR.
+    """
     from lamar.llm import usage
     from lamar.params import LocalGenerator
     from lamar.signals.generate import known_answers
@@ -105,7 +118,10 @@ def estimate(dataset: str, generator: str) -> None:
 @click.option("--format", "form", type=click.Choice(["markdown", "latex"]), default="markdown", show_default=True)
 @user_errors
 def table(name: str, datasets: tuple[str, ...], form: str) -> None:
-    """Print the table NAME of the report as text: those of the README are made so."""
+    """Print a table of the report as text.
+
+    The tables of the README are made so.
+    """
     from pathlib import Path
 
     from lamar.report.evidence import read_evidence
@@ -113,7 +129,9 @@ def table(name: str, datasets: tuple[str, ...], form: str) -> None:
     from lamar.report.tables import FORMATS, TABLES
 
     results = load_results(Path("metrics"), list(params.load().runs))
-    wanted = {dataset: params.entry(results, "dataset with results", dataset) for dataset in datasets or results}
+    if absent := [dataset for dataset in datasets if dataset not in results]:
+        raise LamarError(f"metrics/{absent[0]}: no results; there are some of {', '.join(results) or 'no dataset'}")
+    wanted = {dataset: results[dataset] for dataset in datasets or results}
     texts = [
         FORMATS[form](TABLES[name](dataset, found, read_evidence(Path(), dataset))) for dataset, found in wanted.items()
     ]
@@ -125,7 +143,10 @@ def table(name: str, datasets: tuple[str, ...], form: str) -> None:
 @click.argument("generator")
 @user_errors
 def rate(dataset: str, generator: str) -> None:
-    """Write a rating sheet of GENERATOR's signals for DATASET: a page to rate them in a browser, and a CSV."""
+    """Write a sheet on which people rate signals.
+
+    A page for the browser, and a CSV, with signals of GENERATOR for DATASET.
+    """
     from pathlib import Path
 
     import polars as pl

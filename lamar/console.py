@@ -35,7 +35,7 @@ def say(line: str) -> None:
 
 
 def user_errors(command: F) -> F:
-    """Decorate a command: a LamarError ends it with one line and exit status 1, Ctrl-C with 130."""
+    """Decorate a command: a LamarError or an absent file ends it with one line and status 1, Ctrl-C with 130."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -43,6 +43,10 @@ def user_errors(command: F) -> F:
             return command(*args, **kwargs)
         except LamarError as error:
             say(f"error: {error}")
+            sys.exit(1)
+        except FileNotFoundError as error:
+            name = error.filename or str(error).rpartition(": ")[2]  # polars tells the name in its message alone
+            say(f"error: {name}: no such file; run the stage that writes it (dvc repro)")
             sys.exit(1)
         except KeyboardInterrupt:
             say("interrupted; nothing half-written is left, run the same command to go on")

@@ -17,6 +17,8 @@ Positive = Annotated[int, Field(ge=1)]
 Seeds = Annotated[list[int], Field(min_length=1)]
 WEIGHTS = (".safetensors", ".bin")
 
+AGAIN = "-again"  # after a generator's name: its signals, those that were rejected asked for once more
+
 
 class Section(BaseModel):
     """A mapping of params.yaml in which every key must be known."""
@@ -29,6 +31,7 @@ class Matrix(Section):
 
     datasets: list[str]
     generators: list[str]
+    again: list[str]
     backbones: list[str]
     similarity: list[str]
     runs: list[str]
@@ -620,6 +623,7 @@ class Params(Section):
         """Every place where names stand: its key, the names, and the table (or tables) whose entries they name."""
         for table in ("datasets", "generators", "backbones", "runs", "pretrained"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
+        yield "matrix.again", self.matrix.again, "generators"
         yield "matrix.sources", self.matrix.sources, "datasets"
         yield "matrix.transfers", self.matrix.transfers, "runs"
         yield "matrix.rankers", self.matrix.rankers, "runs"
@@ -629,7 +633,8 @@ class Params(Section):
         yield "encode.encoder", [self.encode.encoder], "backbones"
         yield "propose.strategies", list(self.propose.strategies), "generators"
         for name, features in self.features.items():
-            yield f"features.{name}.signals", features.signals, "generators"
+            writers = [each if each in self.generators else each.removesuffix(AGAIN) for each in features.signals]
+            yield f"features.{name}.signals", writers, "generators"
         for name, run in self.runs.items():
             yield f"runs.{name}.features", [run.features], "features"
             if isinstance(run, RecformerRun):

@@ -38,6 +38,7 @@ def test_help_names_every_command() -> None:
     done = lamar("--help")
     assert done.returncode == 0
     assert {"verify-journal", "share-answers", "estimate"} <= set(done.stdout.split())
+    assert "..." not in done.stdout, "what a command does is cut off"
 
 
 @pytest.mark.parametrize("command", ["verify-journal", "share-answers"])
@@ -67,7 +68,8 @@ def test_a_dataset_that_is_not_prepared(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
     done = lamar("share-answers", "ml-100k", "qwen-coder", folder=tmp_path, LAMAR_JOURNAL=str(tmp_path / "journal"))
     assert done.returncode == 1
-    assert done.stderr == "error: data/prepared/ml-100k/items.parquet: no such file; run dvc repro prepare\n"
+    remedy = "put ml-100k into matrix.datasets, then dvc repro prepare"
+    assert done.stderr == f"error: data/prepared/ml-100k/items.parquet: no such file; {remedy}\n"
 
 
 @pytest.fixture

@@ -71,6 +71,8 @@ WRONG = [
         ["gpt"],
         "features.lamar.signals: no entry 'gpt' in generators; known: gemini",
     ),
+    ("matrix.again", ["gpt"], "matrix.again: no entry 'gpt' in generators; known: gemini"),
+    ("features.lamar.signals", ["gpt-again"], "features.lamar.signals: no entry 'gpt' in generators; known: gemini"),
     ("runs.sasrec.features", "lamer", "runs.sasrec.features: no entry 'lamer' in features; known: description"),
     (
         "runs.recformer-lamar.backbone",
@@ -229,6 +231,12 @@ def test_names_are_those_of_entries(chosen):
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= starts
     assert {made.backbone for made in chosen.pretrained.values()} <= chosen.backbones.keys()
     assert {*TRAINERS, "lora"} == {run.model for run in chosen.runs.values()}
+
+
+def test_the_signals_of_a_second_attempt_are_those_of_a_generator(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed("features.lamar.signals", ["qwen-coder-again"])))
+    assert load(path).features["lamar"].signals == ["qwen-coder-again"]
 
 
 def test_names_of_generators_are_levels_of_keys(chosen):

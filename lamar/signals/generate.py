@@ -58,7 +58,9 @@ def read_items(prepared: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(prepared / "items.parquet")
     except FileNotFoundError:
-        raise LamarError(f"{prepared}/items.parquet: no such file; run dvc repro prepare") from None
+        raise LamarError(
+            f"{prepared}/items.parquet: no such file; add it to matrix.datasets and run dvc repro prepare"
+        ) from None
 
 
 def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str, Answer]:
@@ -83,10 +85,16 @@ def _pulled(path: Path) -> dict[str, Answer]:
 
 
 def answers(
-    asked: list[Question], dataset: str, name: str, generator: AnyGenerator, settings: Generate
+    asked: list[Question],
+    dataset: str,
+    name: str,
+    generator: AnyGenerator,
+    settings: Generate,
+    earlier: list[Question] | None = None,
 ) -> dict[str, Answer]:
     """Every question's answer by key; only what no journal holds is asked. Each answer is kept as it arrives.
 
+    earlier: questions of another stage; what this machine has paid for their answers counts on the budget, too.
     Raises LamarError when a journal is broken or held by another process, when the weights, the key or the budget is
     missing, or when some questions got no answer.
     """
@@ -98,7 +106,8 @@ def answers(
         own_journal = journal.read(journal_path(generator))
         pulled = _pulled(responses_path(dataset, name)).keys() - own_journal.keys()
         others = pulled | journal.read(shipped_path(dataset, name)).keys()
-        own = {key: messages for key, messages in distinct.items() if key not in others}
+        paid = {question.key: question.messages for question in earlier or () if question.key in known}
+        own = {key: messages for key, messages in (paid | distinct).items() if key not in others}
         asking.ask(own, journal_path(generator), name, generator, settings)
         known = known_answers(dataset, name, generator)
     return {question.key: known[question.key] for question in asked}
@@ -122,10 +131,15 @@ def read_responses(path: Path) -> pl.DataFrame:
 
 
 def share(asked: list[Question], dataset: str, name: str, generator: AnyGenerator) -> tuple[Path, int]:
-    """Copy the known answers to `asked` into the repository; return the file and how many there are."""
+    """Copy the known answers to `asked` into the repository; return the file and how many there are.
+
+    Raises LamarError when there is none.
+    """
     known = known_answers(dataset, name, generator)
     path = shipped_path(dataset, name)
     keys = sorted({question.key for question in asked} & known.keys())
+    if not keys:
+        raise LamarError(f"no answers of {name} for {dataset} to share; run dvc repro generate first")
     with written_whole(path) as unfinished:
         unfinished.write_text("".join(journal.to_line(known[key]) for key in keys))
     return path, len(keys)

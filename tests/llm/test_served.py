@@ -43,15 +43,19 @@ def served(weights: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [Path(sys.executable).with_name("transformers"), "serve", weights, "--device", "cpu", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 900
-    while not healthy(port):
-        assert server.poll() is None, "transformers serve has ended"
-        assert time.monotonic() < end
-        time.sleep(1)
-    yield f"http://127.0.0.1:{port}/v1"
-    server.terminate()
-    server.wait(60)
+    said = weights.parent / "server.log"
+    with said.open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        end = time.monotonic() + 900
+        while not healthy(port):
+            assert server.poll() is None, said.read_text()
+            assert time.monotonic() < end, said.read_text()
+            time.sleep(1)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 def healthy(port: int) -> bool:

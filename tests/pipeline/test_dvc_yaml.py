@@ -62,6 +62,9 @@ TRANSFERS = {  # with zesrec-lamar in matrix.runs and matrix.transfers, matrix.s
         "python stages/evaluate.py ml-100k zesrec-lamar --source ml-100k"
     ),
 }
+AGAIN = {  # with matrix.again: [qwen-coder]
+    "again@ml-100k-qwen-coder": "python stages/again.py ml-100k qwen-coder",
+}
 # fmt: on
 
 # Modules that a stage may use without depending on them: they carry, check or show what it works on.
@@ -87,7 +90,7 @@ def expanded(folder: Path, **lists: str) -> list:
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
     lists = {"rankers": "lora-lamar", "runs": "zesrec-lamar", "sources": "ml-100k", "transfers": "zesrec-lamar"}
-    lists |= {"pretrained": "games"}
+    lists |= {"pretrained": "games", "again": "qwen-coder"}
     return expanded(tmp_path_factory.mktemp("expanded"), **lists)
 
 
@@ -97,7 +100,9 @@ def test_the_whole_expansion(tmp_path):
 
 
 def test_the_expansion_with_every_list(stages):
-    assert {stage.addressing.split(":")[-1]: stage.cmd for stage in stages} == STAGES | RANKERS | TRANSFERS | PRETRAINED
+    assert {
+        stage.addressing.split(":")[-1]: stage.cmd for stage in stages
+    } == STAGES | AGAIN | PRETRAINED | RANKERS | TRANSFERS
 
 
 def imported(file: Path) -> Iterator[Path]:

@@ -163,8 +163,14 @@ def test_shared_answers_make_the_journal_needless(
     assert share(asked, "shop", "tiny", tiny_llm) == (path, 4)
 
 
+def test_nothing_to_share_writes_no_file(asked: list[Question], tiny_llm: LocalGenerator) -> None:
+    with pytest.raises(LamarError, match="no answers of tiny for shop to share; run dvc repro generate first"):
+        share(asked, "shop", "tiny", tiny_llm)
+    assert not Path("data").exists()
+
+
 def test_items_that_are_not_prepared(tmp_path: Path) -> None:
-    with pytest.raises(LamarError, match=r"items\.parquet: no such file; run dvc repro prepare"):
+    with pytest.raises(LamarError, match=r"items\.parquet: no such file; put shop into matrix\.datasets, then dvc"):
         read_items(tmp_path / "shop")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tiny_encoder import write_encoder
 
 from lamar.errors import LamarError
 from lamar.params import SignalRules, load
@@ -77,21 +78,8 @@ def unit(*angles: float) -> np.ndarray:
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT that reads the words of this file."""
-    import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import BertConfig, BertModel
-
     folder = tmp_path_factory.mktemp("encoder")
-    texts = [*(text for text, _ in ANSWERS.values()), *ITEMS["title"]]
-    spoken = sorted({word.strip(".,*:") for text in texts for word in text.lower().split()})
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *spoken])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(folder)
+    write_encoder(folder, [*(text for text, _ in ANSWERS.values()), *ITEMS["title"]])
     return folder
 
 
