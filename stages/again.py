@@ -10,7 +10,7 @@ from lamar.console import say, user_errors
 from lamar.files import write_json, write_parquet
 from lamar.llm.usage import usage
 from lamar.signals import generate
-from lamar.signals.again import first_answers, second_questions
+from lamar.signals.again import second_questions
 from lamar.signals.keep import judged
 from lamar.signals.prompt import read_prompt
 from lamar.signals.quality import quality
@@ -31,15 +31,16 @@ def main(dataset: str, generator: str) -> None:
     name = f"{generator}{params.AGAIN}"
     items = generate.read_items(Path("data/prepared", dataset))
     prompt = read_prompt(Path(f"data/proposals/{dataset}/{generator}.json"))
-    responses = generate.read_responses(Path(f"data/responses/{dataset}/{generator}.jsonl"))
+    responses = generate.read_responses(generate.responses_path(dataset, generator))
+    known = generate.pulled(generate.responses_path(dataset, generator))
     before = pl.read_parquet(f"data/signals/{dataset}/{generator}.parquet")
 
     first = generate.questions(items, source.attributes, prompt, writer)
     second = second_questions(first, responses, before, writer)
     answered = generate.answers(second, dataset, generator, writer, chosen.generate, earlier=first)
     latest = {question.item_id: question for question in [*first, *second]}
-    path = Path(f"data/responses/{dataset}/{name}.jsonl")
-    generate.write_responses(list(latest.values()), first_answers(responses) | answered, path)
+    path = generate.responses_path(dataset, name)
+    generate.write_responses(list(latest.values()), known | answered, path)
 
     encoder = Path("models/backbones", chosen.signals.encoder)
     after = judged(generate.read_responses(path), items, source.attributes, prompt, chosen.signals, encoder)

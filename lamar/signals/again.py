@@ -9,9 +9,8 @@ import polars as pl
 
 from lamar.errors import LamarError
 from lamar.llm import journal, provider
-from lamar.llm.journal import Answer
 from lamar.params import AnyGenerator
-from lamar.signals.generate import RESPONSE, Question
+from lamar.signals.generate import Question
 from lamar.signals.prompt import Messages, as_data
 
 CORRECTION = (
@@ -46,8 +45,3 @@ def _corrected(messages: Messages, rejected: dict[str, str]) -> Messages:
     said = {"role": "assistant", "content": as_data(rejected["text"])}
     correction = CORRECTION.format(reason=rejected["reason"], signal=rejected["name"])
     return (*messages, said, {"role": "user", "content": correction})
-
-
-def first_answers(responses: pl.DataFrame) -> dict[str, Answer]:
-    """The answers that the stage `generate` wrote, by key; how long they took stands in the journal alone."""
-    return {row["key"]: Answer(**row) for row in responses.select(RESPONSE).iter_rows(named=True)}

@@ -65,11 +65,11 @@ def read_items(prepared: Path) -> pl.DataFrame:
 
 def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str, Answer]:
     """The answers in this machine's journal, those that come with the repository and those of a remote, by key."""
-    pulled = _pulled(responses_path(dataset, name))
-    return {**pulled, **journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
+    remote = pulled(responses_path(dataset, name))
+    return {**remote, **journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
 
 
-def _pulled(path: Path) -> dict[str, Answer]:
+def pulled(path: Path) -> dict[str, Answer]:
     """The answers that `write_responses` wrote; none when there is no such file."""
     if not path.exists():
         return {}
@@ -104,8 +104,8 @@ def answers(
     console.say(f"{len(distinct):,} questions about {len(asked):,} items, {len(missing):,} to ask {generator.model}")
     if missing:
         own_journal = journal.read(journal_path(generator))
-        pulled = _pulled(responses_path(dataset, name)).keys() - own_journal.keys()
-        others = pulled | journal.read(shipped_path(dataset, name)).keys()
+        remote = pulled(responses_path(dataset, name)).keys() - own_journal.keys()
+        others = remote | journal.read(shipped_path(dataset, name)).keys()
         paid = {question.key: question.messages for question in earlier or () if question.key in known}
         own = {key: messages for key, messages in (paid | distinct).items() if key not in others}
         asking.ask(own, journal_path(generator), name, generator, settings)

@@ -10,8 +10,8 @@ import pytest
 from lamar.errors import LamarError
 from lamar.llm import journal
 from lamar.params import LocalGenerator, load
-from lamar.signals.again import first_answers, second_questions
-from lamar.signals.generate import Question, answers, journal_path, questions, read_responses, write_responses
+from lamar.signals.again import second_questions
+from lamar.signals.generate import Question, answers, journal_path, pulled, questions, read_responses, write_responses
 from lamar.signals.prompt import Prompt
 
 PROMPT = Prompt("Use", "write what it is for .", (({"title": "small red drum"}, "play music at school"),))
@@ -82,7 +82,7 @@ def test_the_first_answers_stay_and_the_second_are_asked_once(first: list[Questi
     assert answers(second, "shop", "tiny", tiny_llm, SETTINGS, earlier=first) == after
     assert journal_path(tiny_llm).read_bytes() == book
     latest = {question.item_id: question for question in [*first, *second]}
-    write_responses(list(latest.values()), first_answers(responses) | after, Path("second.jsonl"))
+    write_responses(list(latest.values()), pulled(Path("first.jsonl")) | after, Path("second.jsonl"))
     rows = read_responses(Path("second.jsonl"))
     assert rows.filter(pl.col("item_id") != "a").equals(responses.filter(pl.col("item_id") != "a"))
     assert rows.filter(pl.col("item_id") == "a")["key"].to_list() == [second[0].key]
