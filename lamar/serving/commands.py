@@ -53,8 +53,9 @@ def recommend(
     run: str, dataset: str, seed: int | None, new_items: Path | None, history: str | None, users: Path | None,
     out: Path | None, k: int, repeat: bool,
 ) -> None:  # fmt: skip
-    """Print the best items of the whole catalogue for a history, or write those for many users to a file.
+    """Name the best items for one history or many users.
 
+    Of the whole catalogue; many users' are written to a file.
     Scores are counts (popularity), logits (sasrec) or cosines (recformer), to be compared within one user alone.
     """
     if (history is None) == (users is None) or (users is None) != (out is None):
@@ -92,7 +93,10 @@ def _recommend_to_many(recommender: Recommender, users: Path, out: Path, k: int,
 @of_a_run
 @user_errors
 def publish(run: str, dataset: str, seed: int | None, new_items: Path | None) -> None:
-    """Log a trained model to MLflow, so that `mlflow models serve` recommends over HTTP."""
+    """Log a trained model to MLflow, to be served.
+
+    `mlflow models serve` then recommends over HTTP.
+    """
     from lamar import tracking
     from lamar.serving.publish import publish as log
     from lamar.serving.repository import trained_run

@@ -31,11 +31,11 @@ TABLE = {
     "columns": {"item": "sku", "user": "customer", "timestamp": "day"},
 }
 SMALL = {
-    "sasrec": {"seeds": [3, 5], "hidden": 16, "heads": 1, "layers": 1, "max_items": 8, "epochs": 12, "batch": 16},
+    "sasrec": {"seeds": [3, 5], "hidden": 16, "heads": 1, "layers": 1, "max_items": 8, "epochs": 6, "batch": 16},
     "recformer": {"backbone": "tiny", "layers": 2, "frozen_layers": 0, "pooling": "cls", "max_items": 8, "batch": 16},
 }
-SMALL["sasrec"] |= {"dropout": 0.0, "learning_rate": 0.01, "warmup_steps": 5, "patience": 12}
-SMALL["recformer"] |= {"precision": "float32", "epochs": 1, "second_epochs": 15, "patience": 15, "warmup_steps": 10}
+SMALL["sasrec"] |= {"dropout": 0.0, "learning_rate": 0.01, "warmup_steps": 5, "patience": 6}
+SMALL["recformer"] |= {"precision": "float32", "epochs": 1, "second_epochs": 8, "patience": 8, "warmup_steps": 10}
 SMALL["recformer"] |= {"learning_rate": 0.004, "weight_decay": 0.0, "next_items": 1}
 
 

@@ -23,7 +23,7 @@ from lamar.serving.recommender import Recommender
 from lamar.serving.repository import trained_run
 
 RUN = "recformer-lamar"
-STARTED = 300  # seconds for MLflow and torch to be imported, on a machine with other work
+STARTED = 500  # seconds for MLflow and torch to be imported, on a machine with other work
 
 
 @pytest.fixture
