@@ -58,9 +58,8 @@ def read_items(prepared: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(prepared / "items.parquet")
     except FileNotFoundError:
-        raise LamarError(
-            f"{prepared}/items.parquet: no such file; add it to matrix.datasets and run dvc repro prepare"
-        ) from None
+        remedy = f"put {prepared.name} into matrix.datasets, then dvc repro prepare"
+        raise LamarError(f"{prepared}/items.parquet: no such file; {remedy}") from None
 
 
 def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str, Answer]:
