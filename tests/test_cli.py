@@ -38,7 +38,7 @@ def test_help_names_every_command() -> None:
     done = lamar("--help")
     assert done.returncode == 0
     assert {"verify-journal", "share-answers", "estimate"} <= set(done.stdout.split())
-    assert "..." not in done.stdout, "what a command does is cut off"
+    assert not [line for line in done.stdout.splitlines()[1:] if line.endswith("...")], "cut off"
 
 
 @pytest.mark.parametrize("command", ["verify-journal", "share-answers"])

@@ -54,7 +54,7 @@ def read_items(prepared: Path) -> pl.DataFrame:
         return pl.read_parquet(prepared / "items.parquet")
     except FileNotFoundError:
         raise LamarError(
-            f"{prepared}/items.parquet: no such file; add it to matrix.datasets and run dvc repro prepare"
+            f"{prepared}/items.parquet: no such file; put {prepared.name} into matrix.datasets, then dvc repro prepare"
         ) from None
 
 
