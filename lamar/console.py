@@ -34,8 +34,15 @@ def say(line: str) -> None:
     console.print(line, markup=False)
 
 
+def unreadable(error: FileNotFoundError | PermissionError) -> str:
+    """One line about a file that could not be opened; polars tells its name in the message alone."""
+    name = error.filename or str(error).rpartition(": ")[2]
+    absent = isinstance(error, FileNotFoundError)
+    return f"{name}: {'no such file; run the stage that writes it (dvc repro)' if absent else 'may not be read'}"
+
+
 def user_errors(command: F) -> F:
-    """Decorate a command: a LamarError or an absent file ends it with one line and status 1, Ctrl-C with 130."""
+    """Decorate a command: a LamarError or a file that cannot be read ends it with one line and 1, Ctrl-C with 130."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -44,9 +51,8 @@ def user_errors(command: F) -> F:
         except LamarError as error:
             say(f"error: {error}")
             sys.exit(1)
-        except FileNotFoundError as error:
-            name = error.filename or str(error).rpartition(": ")[2]  # polars tells the name in its message alone
-            say(f"error: {name}: no such file; run the stage that writes it (dvc repro)")
+        except (FileNotFoundError, PermissionError) as error:
+            say(f"error: {unreadable(error)}")
             sys.exit(1)
         except KeyboardInterrupt:
             say("interrupted; nothing half-written is left, run the same command to go on")

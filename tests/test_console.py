@@ -21,6 +21,10 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def denied() -> None:
+    raise PermissionError(13, "Permission denied", "params.yaml")  # by the kernel; root, who runs tests, may read all
+
+
 ENDS = [
     (refuse, 1, "error: params.yaml: [a] wrong key; correct it\n"),
     (lambda: pl.read_parquet("data/none.parquet"), 1, "error: data/none.parquet: no such file; run the stage that"),
@@ -30,6 +34,7 @@ ENDS = [
         "error: data/none.csv: no such file; run the stage",
     ),
     (lambda: read_json(Path("none.json")), 1, "error: none.json: no such file; run the stage that writes it (dvc"),
+    (denied, 1, "error: params.yaml: may not be read\n"),
     (interrupt, 130, "interrupted; nothing half-written is left, run the same command to go on\n"),
 ]
 

@@ -75,7 +75,8 @@ class OpenaiProvider:
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             reached = type(cause).__name__ not in ("ConnectError", "ConnectTimeout")
-            raise Temporary(without(self._key, f"{error} ({cause})"), paid=reached) from None
+            told = f"{base_url(self._generator)}: {str(error).rstrip('.').lower()} ({cause})"
+            raise Temporary(without(self._key, told), paid=reached) from None
         except (openai.APIError, ValueError) as error:  # what came is no JSON, or no completion
             raise Temporary(without(self._key, f"broken answer ({error})"), paid=True) from None
 

@@ -169,6 +169,14 @@ def test_a_wrong_key_model_or_account_ends_the_run_at_once(server: Server, statu
     assert server.requests <= 4
 
 
+def test_a_server_that_is_not_there_is_named(server: Server) -> None:
+    generator = openai_generator(server, base_url="http://127.0.0.1:9/v1", concurrency=2)  # port 9: discard
+    told = r"the last: http://127\.0\.0\.1:9/v1: connection error \(.*failed\); run the same command to go on$"
+    with pytest.raises(LamarError, match=told):
+        ask(generator, 20, attempts=1)
+    assert server.requests == 0
+
+
 def test_a_withheld_answer_is_an_answer(server: Server) -> None:
     server.faults["q0"].append(says(completion("?", choices=[FILTERED])))
     server.faults["q1"].append(failure(400, "filtered", code=BLOCKED))
