@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lamar.recformer.masking import mask_words
 from lamar.recformer.model import Recformer
-from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
+from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosines
 from lamar.text.tokens import Catalogue
 from lamar.training.batches import shuffled_by_length
 from lamar.training.examples import Split
@@ -83,10 +83,9 @@ def next_item_loss(histories: Tensor, items: Tensor, numbers: Tensor) -> Tensor:
     """Mean cross-entropy of each history's item among those of the batch: unit vectors (users, hidden) both.
 
     numbers: which items they are, (users,): another user's item that is the same one is no wrong answer (published:
-    it is). In float32 whatever the run's precision (recformer-notes item 8).
+    it is).
     """
-    with torch.autocast(histories.device.type, enabled=False):
-        logits = histories @ items.T / TEMPERATURE
+    logits = cosines(histories, items) / TEMPERATURE
     numbers = numbers.to(logits.device)
     same = (numbers[:, None] == numbers[None, :]) & ~torch.eye(len(numbers), dtype=torch.bool, device=logits.device)
     return functional.cross_entropy(

@@ -63,10 +63,10 @@ class RecformerRecommender(nn.Module):
 
         The targets of a history share its weight: with one next item this is the published loss.
         """
-        logits = self._encode(batch.histories) @ self.items.T / TEMPERATURE
+        logits = cosines(self._encode(batch.histories), self.items) / TEMPERATURE
         targets = torch.from_numpy(batch.targets).to(logits.device)
         real = targets != NO_ITEM
-        likely = log_likelihood(logits.float(), targets.clamp(min=0), self._negatives)
+        likely = log_likelihood(logits, targets.clamp(min=0), self._negatives)
         return -((likely * real).sum(1) / real.sum(1)).mean()
 
     def renew(self) -> None:
@@ -82,7 +82,7 @@ class RecformerRecommender(nn.Module):
         """Yield (rows, scores): indices into `histories` and float32 cosines (rows, items)."""
         self.eval()
         for rows, vectors in self._encode_all(histories):
-            yield rows, functional.linear(vectors, self.items).float().cpu().numpy()
+            yield rows, cosines(vectors, self.items).cpu().numpy()
 
     def _encode_all(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         lengths = self._lengths(histories)
@@ -104,6 +104,15 @@ class RecformerRecommender(nn.Module):
         sizes = np.diff(self._catalogue.offsets)
         recent = self.model.shape.max_items
         return np.array([min(1 + int(sizes[history[-recent:]].sum()), self._max_tokens) for history in histories])
+
+
+def cosines(users: Tensor, items: Tensor) -> Tensor:
+    """Of unit vectors (users, hidden) and (items, hidden): float32 (users, items), whatever the run's precision.
+
+    In bfloat16 four of five targets would share their score with other items (recformer-notes item 8).
+    """
+    with torch.autocast(users.device.type, enabled=False):
+        return users @ items.T
 
 
 def log_likelihood(logits: Tensor, targets: Tensor, negatives: int) -> Tensor:

@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from lamar.errors import LamarError
 from lamar.models import train_recformer
 from lamar.params import RecformerRun, load
-from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, log_likelihood
+from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosines, log_likelihood
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
@@ -123,6 +123,12 @@ def test_next_items_share_the_weight_of_their_history(renewed):
     surprise = -torch.from_numpy(scored(renewed, histories) / TEMPERATURE).log_softmax(-1).numpy()
     expected = np.mean([surprise[0, 4:7].mean(), surprise[1, 3]])
     assert renewed.loss(Examples(histories, targets)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_cosines_are_float32_in_a_bfloat16_run(renewed):
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cosines(renewed.items, renewed.items)
+    assert torch.equal(found, renewed.items @ renewed.items.T)
 
 
 def test_sampled_softmax_by_hand():
