@@ -26,7 +26,11 @@ def lamar(*arguments: str, folder: Path = REPOSITORY, **environment: str) -> sub
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["verify-journal", "--help"], ["share-answers", "--help"], ["estimate", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        *([name, "--help"] for name in ("verify-journal", "share-answers", "estimate", "recommend", "publish")),
+    ],
 )
 def test_help_is_light(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", SEEN, *arguments], capture_output=True, text=True, check=True)
@@ -37,7 +41,7 @@ def test_help_is_light(arguments: list[str]) -> None:
 def test_help_names_every_command() -> None:
     done = lamar("--help")
     assert done.returncode == 0
-    assert {"verify-journal", "share-answers", "estimate"} <= set(done.stdout.split())
+    assert {"verify-journal", "share-answers", "estimate", "recommend", "publish"} <= set(done.stdout.split())
     assert "..." not in done.stdout.split("Commands:")[1], "what a command does is cut off"
 
 

@@ -43,16 +43,15 @@ class Recommender:
         model needs one.
         """
         numbers = self._known(histories)
-        best = sorted(self._best(numbers, k, repeat, seen), key=lambda found: found[0])
-        found = {
-            "row": np.repeat([row for row, _, _ in best], [len(items) for _, items, _ in best]),
-            "rank": np.concatenate([np.arange(1, len(items) + 1) for _, items, _ in best] or [[]]),
-            "score": np.concatenate([scores for _, _, scores in best] or [[]]),
-        }
-        items = np.concatenate([items for _, items, _ in best] or [[]]).astype(np.int64)
-        schema = {"row": pl.Int64, "rank": pl.Int32, "score": pl.Float32}
-        table = pl.DataFrame(found).cast(schema).hstack(self._trained.items[items])
-        return table.select("row", "rank", "item_id", "title", "score")
+        found = [
+            (row, rank, item, score)
+            for row, items, scores in self._best(numbers, k, repeat, seen)
+            for rank, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), start=1)
+        ]
+        schema = {"row": pl.Int64, "rank": pl.Int32, "item": pl.Int64, "score": pl.Float32}
+        table = pl.DataFrame(sorted(found), schema=schema, orient="row")
+        named = table.hstack(self._trained.items[table["item"]])
+        return named.select("row", "rank", "item_id", "title", "score")
 
     def _best(
         self, histories: list[np.ndarray], k: int, repeat: bool, seen: Callable[[int], None]

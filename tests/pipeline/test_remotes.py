@@ -32,7 +32,6 @@ from lamar.signals.prompt import load_prompt
 WRITER = "gpt-4o-mini"  # an LLM that costs money
 STAGE = f"generate@tiny-{WRITER}"
 RESPONSES = f"data/responses/tiny/{WRITER}.jsonl"
-RUNS = ["popularity", "recformer-lamar"]
 BUCKET = "team"
 KEY = {"OPENAI_API_KEY": "sk-test"}
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -108,7 +107,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | Non
     write_catalogue(author.root / "data/own")
     edit_params(author.root, tiny_backbone(folder / "mirror/backbone"))
     with modify_yaml(str(author.root / "params.yaml")) as params:
-        params["matrix"] |= {"generators": [WRITER], "runs": RUNS}
+        params["matrix"] |= {"generators": [WRITER], "runs": ["recformer-lamar"]}
         params["generators"][WRITER] |= {"base_url": server.url, "budget_usd": 5}
         params["features"]["lamar"]["signals"] = [WRITER]
         params["tracking"]["enabled"] = False
@@ -116,10 +115,11 @@ def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | Non
     for key, value in {"user.name": "Test", "user.email": "test@example.org", "commit.gpgsign": "false"}.items():
         author.run("git", "config", key, value)
     remotes = {"folder": str(folder / "remote")} | ({"s3": f"s3://{BUCKET}/lamar"} if s3 else {})
-    for name, url in remotes.items():
-        author.run("dvc", "remote", "add", name, url)
-    if s3:
-        author.run("dvc", "remote", "modify", "s3", "endpointurl", s3)
+    with (author.root / ".dvc/config").open("a") as config:  # as `dvc remote add` writes it
+        for name, url in remotes.items():
+            config.write(f"['remote \"{name}\"']\n    url = {url}\n")
+        if s3:
+            config.write(f"    endpointurl = {s3}\n")
     author.run("dvc", "repro", "evaluate")
     commit(author)
     for name in remotes:
@@ -159,30 +159,16 @@ def test_a_clone_that_pulls_everything_makes_nothing_again(team, remote, tmp_pat
     assert team.server.requests == asked
 
 
-def test_a_clone_that_pulls_the_answers_makes_the_rest_without_a_key(team, remote, tmp_path):
+def test_a_clone_that_pulls_the_answers_makes_the_rest_without_a_key(team, tmp_path):
     asked = team.server.requests
     clone = team.clone(tmp_path)
-    clone.run("dvc", "pull", "-r", remote, "generate")
+    clone.run("dvc", "pull", "-r", team.remotes[-1], "generate")
     said = clone.run("dvc", "repro", "evaluate")
     assert f"Running stage '{STAGE}'" not in said
     assert "Running stage 'train@tiny-recformer-lamar'" in said
     assert metrics(clone) == metrics(team.author)
     assert clone.run("git", "status", "--porcelain") == ""
     assert team.server.requests == asked
-
-
-def test_an_item_more_is_one_question_more(team, tmp_path):
-    asked = team.server.requests
-    clone = team.clone(tmp_path, **KEY)
-    clone.run("dvc", "pull", "-r", "folder", "generate")
-    with (clone.root / "data/own/films.csv").open("a") as films:
-        films.write("new,Local Hero (1983),Comedy\n")
-    with (clone.root / "data/own/views.csv").open("a") as views:
-        views.write("v0,new,99\n")
-    clone.run("dvc", "repro", "signals")
-    assert team.server.requests == asked + 1
-    assert len(responses(clone)) == len(CATALOGUE) + 1
-    assert [answer for answer in responses(clone) if answer["item_id"] != "new"] == responses(team.author)
 
 
 def drop_answers(team: Team, remote: str, s3: str | None) -> None:
@@ -219,14 +205,4 @@ def test_answers_that_the_remote_lost_are_not_paid_for_again(team, remote, s3, t
     assert (clone.root / f"metrics/tiny/{WRITER}/quality.json").exists()
     team.author.run("dvc", "push", "-r", remote)
     clone.run("dvc", "pull", "generate")
-    clone.run("dvc", "repro", "signals")
-    assert team.server.requests == asked
-
-
-def test_whoever_wants_to_pay_again_can(team, tmp_path):
-    asked = team.server.requests
-    clone = team.clone(tmp_path, **KEY)
-    with modify_yaml(str(clone.root / "dvc.lock")) as lock:
-        del lock["stages"][STAGE]
-    clone.run("dvc", "repro", "generate")
-    assert team.server.requests == asked + len(CATALOGUE)
+    assert responses(clone) == responses(team.author)

@@ -85,9 +85,11 @@ def server(address: str, shop: Path):
     with (shop / "server.log").open("w") as log:
         process = subprocess.Popen(command, env=environment | own, start_new_session=True, stdout=log, stderr=log)
     try:
+        wait_for(f"http://127.0.0.1:{port}", process, shop / "server.log")
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)
 
 
@@ -101,21 +103,20 @@ def asked(url: str, body: dict | None = None) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def wait_for(url: str) -> None:
+def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     deadline = time.monotonic() + STARTED
     while True:
         try:
             assert asked(f"{url}/ping")[0] == 200
             return
         except OSError:
-            if time.monotonic() > deadline:
-                raise
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"no server: {log.read_text()[-2000:]}")
             time.sleep(1)
 
 
 @pytest.mark.slow
 def test_the_server_answers_with_the_best_items(server, shop):
-    wait_for(server)
     histories = [IDS[:3], [IDS[3], "new"]]
     body = {"dataframe_records": [{"history": history} for history in histories], "params": {"k": 3}}
     status, answer = asked(f"{server}/invocations", body)
