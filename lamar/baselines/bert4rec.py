@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamar.baselines.sequence import SequenceModel, Shape, lengths, padded, windows
-from lamar.training.batches import shuffled_by_length
+from lamar.baselines.sequence import SequenceModel, Shape, chunks, padded, windows
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Bert4rec(SequenceModel):
         """Windows of `max_items` items that cover every training sequence, cut and masked anew every epoch."""
         width = self._shape.max_items
         cut = [window for items in self._train for window in windows(items, width - 1, rng)]
-        order = shuffled_by_length(lengths(cut), self._shape.batch, rng)
-        parts = [padded([cut[row] for row in rows], width, self._items) for rows in order]
+        order = rng.permutation(len(cut))
+        parts = [padded([cut[row] for row in rows], width, self._items) for rows in chunks(order, self._shape.batch)]
         return [Masked(items, self._hidden(items, rng)) for items in parts]
 
     def loss(self, batch: Masked) -> Tensor:

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamar.baselines.sequence import lengths, padded
+from lamar.baselines.sequence import chunks, padded
 from lamar.baselines.unisrec import TEMPERATURE, Unisrec, cosines
-from lamar.training.batches import shuffled_by_length
 from lamar.training.examples import draw
 
 # As published (section 3.1.4 and the authors' configuration).
@@ -56,7 +55,8 @@ class Contrastive(nn.Module):
         drawn = draw([items[1:] for items in self._train], self._positions_per_user, 1, rng)
         firsts = np.repeat([items[0] for items in self._train], self._positions_per_user)
         histories = [np.append(first, items) for first, items in zip(firsts, drawn.histories, strict=True)]
-        parts = shuffled_by_length(lengths(histories), self._batch, rng)
+        order = rng.permutation(len(histories))
+        parts = chunks(order, self._batch)
         return [self._views([histories[row] for row in rows], drawn.targets[rows, 0], rng) for rows in parts]
 
     def loss(self, batch: Views) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamar.baselines.encoder import Encoder
-from lamar.training.batches import by_length, shuffled_by_length
+from lamar.training.batches import by_length
 from lamar.training.dropout import Dropout
 
 INITIAL_STD = 0.02  # as BERT's: with PyTorch's default of 1 the dot products start far too large
@@ -62,8 +62,9 @@ class SequenceModel(nn.Module):
     def batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Windows of `max_items + 1` items that cover every training sequence, cut anew at random every epoch."""
         cut = [window for items in self._train for window in windows(items, self._shape.max_items, rng)]
-        parts = shuffled_by_length(lengths(cut), self._shape.batch, rng)
-        return [padded([cut[row] for row in rows], self._shape.max_items + 1, self._items) for rows in parts]
+        order = rng.permutation(len(cut))  # batches of similar length would weigh the targets of short windows more
+        width = self._shape.max_items + 1
+        return [padded([cut[row] for row in rows], width, self._items) for rows in chunks(order, self._shape.batch)]
 
     def loss(self, batch: np.ndarray) -> Tensor:
         """Cross-entropy of each next item over all items. `batch` is (windows, items).
@@ -131,3 +132,9 @@ def padded(sequences: Sequence[np.ndarray], width: int, pad: int) -> np.ndarray:
         recent = items[-width:]
         table[row, width - len(recent) :] = recent
     return table
+
+
+def chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield `rows`, `size` at a time."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -14,7 +14,7 @@ from lamar.errors import LamarError
 from lamar.files import written_whole
 from lamar.llm import asking, journal, provider
 from lamar.llm.journal import Answer
-from lamar.params import AnyGenerator, Generate
+from lamar.params import AGAIN, AnyGenerator, Generate
 from lamar.signals.prompt import Messages, Prompt
 
 SHIPPED = Path("data/journals")  # answers that come with the repository, read first
@@ -64,8 +64,16 @@ def read_items(prepared: Path) -> pl.DataFrame:
 
 def known_answers(dataset: str, name: str, generator: AnyGenerator) -> dict[str, Answer]:
     """The answers in this machine's journal, those that come with the repository and those of a remote, by key."""
-    remote = pulled(responses_path(dataset, name))
-    return {**remote, **journal.read(journal_path(generator)), **journal.read(shipped_path(dataset, name))}
+    return {
+        **remote_answers(dataset, name),
+        **journal.read(journal_path(generator)),
+        **journal.read(shipped_path(dataset, name)),
+    }
+
+
+def remote_answers(dataset: str, name: str) -> dict[str, Answer]:
+    """First and second answers that travel by a DVC remote, as far as they are here."""
+    return pulled(responses_path(dataset, name)) | pulled(responses_path(dataset, f"{name}{AGAIN}"))
 
 
 def pulled(path: Path) -> dict[str, Answer]:
@@ -103,7 +111,7 @@ def answers(
     console.say(f"{len(distinct):,} questions about {len(asked):,} items, {len(missing):,} to ask {generator.model}")
     if missing:
         own_journal = journal.read(journal_path(generator))
-        remote = pulled(responses_path(dataset, name)).keys() - own_journal.keys()
+        remote = remote_answers(dataset, name).keys() - own_journal.keys()
         others = remote | journal.read(shipped_path(dataset, name)).keys()
         paid = {question.key: question.messages for question in earlier or () if question.key in known}
         own = {key: messages for key, messages in (paid | distinct).items() if key not in others}

@@ -11,7 +11,16 @@ from lamar.errors import LamarError
 from lamar.llm import journal
 from lamar.params import LocalGenerator, load
 from lamar.signals.again import second_questions
-from lamar.signals.generate import Question, answers, journal_path, pulled, questions, read_responses, write_responses
+from lamar.signals.generate import (
+    Question,
+    answers,
+    journal_path,
+    pulled,
+    questions,
+    read_responses,
+    responses_path,
+    write_responses,
+)
 from lamar.signals.prompt import Prompt
 
 PROMPT = Prompt("Use", "write what it is for .", (({"title": "small red drum"}, "play music at school"),))
@@ -96,3 +105,15 @@ def test_a_first_answer_that_is_not_in_the_journal_is_not_asked_for(
     second = second_questions(first, texts, judged(a="", b="", c="too short"), tiny_llm)
     after = answers(second, "shop", "tiny", tiny_llm, SETTINGS, earlier=first)
     assert journal.read(journal_path(tiny_llm)) == after
+
+
+def test_second_answers_that_were_pulled_are_not_asked_for_again(
+    first: list[Question], tiny_llm: LocalGenerator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    second = second_questions(first, said(first, "sit", "cut", "warm"), judged(a="too short", b="", c=""), tiny_llm)
+    after = answers(second, "shop", "tiny", tiny_llm, SETTINGS)
+    write_responses(second, after, responses_path("shop", "tiny-again"))
+    monkeypatch.setenv("LAMAR_JOURNAL", str(tmp_path / "another machine"))
+    monkeypatch.setenv("LAMAR_CACHE", str(tmp_path / "no weights"))
+    assert answers(second, "shop", "tiny", tiny_llm, SETTINGS, earlier=first) == after
+    assert not (tmp_path / "another machine").exists()
