@@ -18,7 +18,11 @@ from lamar.params import Tracking
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
 ENVIRONMENT = {  # defaults: what the user has set stays
     **QUIET,
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is down costs seconds, not MLflow's minutes

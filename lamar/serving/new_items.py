@@ -37,7 +37,7 @@ def with_new_items(trained: Trained, new: pl.DataFrame, attributes: list[str]) -
     """
     if not isinstance(trained.run, RecformerRun):
         raise LamarError(
-            f"{trained.name}: {trained.run.model} knows items by their ids alone and cannot take new ones; "
+            f"{trained.name}: a {trained.run.model} knows items by their ids alone and cannot take new ones; "
             "use a run that reads text (model: recformer)"
         )
     known = new.filter(pl.col("item_id").is_in(trained.items["item_id"].implode()))["item_id"]

@@ -227,6 +227,7 @@ def test_the_key_is_told_nowhere(server: Server, place) -> None:
     here.run()
     server.always = failure(401, "wrong key <key>")
     shutil.rmtree(here.folder / "journal")
+    (here.folder / RESPONSES).unlink()
     for mode in ("live", "batch"):
         here.change(mode=mode)
         server.looks.append(server.always)
@@ -247,7 +248,7 @@ def test_usage_and_responses_say_what_the_journal_says(server: Server, place) ->
     assert (usage["requests"], usage["input_tokens"], usage["retries"]) == (10, 1000, 0)
     rows = [json.loads(line) for line in (here.folder / RESPONSES).read_text().splitlines()]
     assert {tuple(row) for row in rows} == {
-        ("item_id", "finish_reason", "input_tokens", "key", "model", "output_tokens", "text")
+        ("item_id", "attempts", "finish_reason", "input_tokens", "key", "model", "output_tokens", "seconds", "text")
     }
     before = (here.folder / RESPONSES).read_bytes(), usage
     del here.environment["OPENAI_API_KEY"]

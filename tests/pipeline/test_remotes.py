@@ -151,7 +151,7 @@ def test_what_the_author_asked(team):
 def test_a_clone_that_pulls_everything_makes_nothing_again(team, remote, tmp_path):
     asked = team.server.requests
     clone = team.clone(tmp_path)
-    clone.run("dvc", "pull", "-r", remote)
+    clone.run("dvc", "pull", "-r", remote, "--with-deps", "evaluate")  # all that the author made
     said = clone.run("dvc", "repro", "evaluate")
     assert "Running stage" not in said
     assert (clone.root / "models/tiny/recformer-lamar/seed-0.safetensors").exists()

@@ -56,7 +56,7 @@ def test_a_run_without_signals_says_that_it_reads_none(shop, capsys):
 
 @pytest.mark.parametrize("run", ["popularity", "sasrec"])
 def test_an_id_model_cannot(shop, run):
-    with pytest.raises(LamarError, match=f"{run}: {run} knows items by their ids alone and cannot take new ones"):
+    with pytest.raises(LamarError, match=f"{run}: a {run} knows items by their ids alone and cannot take new ones"):
         extended(run, new_items())
 
 
