@@ -56,14 +56,15 @@ def amazon_folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a stage as DVC does, in `tmp_path`, on a params.yaml with the given datasets."""
+    """Run a stage as DVC does, in `tmp_path`, on a params.yaml with the given datasets besides its own."""
 
     def run(
         name: str, dataset: str, datasets: dict[str, Any], env: dict[str, str] | None = None, **limits: Any
     ) -> subprocess.CompletedProcess[str]:
         params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
         params["matrix"]["datasets"] = list(datasets)
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params | {"datasets": datasets}))
+        params["datasets"] |= datasets
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
         command = [sys.executable, REPOSITORY / "stages" / f"{name}.py", dataset]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, **limits)

@@ -277,7 +277,8 @@ def test_a_full_disk(stage: Any, mirror: Path, tmp_path: Path) -> None:
 def test_an_unknown_dataset(stage: Any) -> None:
     done = stage("fetch", "shops", {"shop": dataset({"mirror": "below"}).model_dump(exclude_none=True)})
     assert done.returncode == 1
-    assert done.stderr == "error: params.yaml: no dataset named 'shops'; known: shop\n"
+    known = "arts, games, instruments, ml-100k, ml-1m, office, pet, scientific, shop"
+    assert done.stderr == f"error: params.yaml: no dataset named 'shops'; known: {known}\n"
 
 
 @pytest.mark.network
