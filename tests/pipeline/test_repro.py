@@ -178,7 +178,8 @@ def edit_params(root: Path, weights: str) -> None:
             params["presets"][preset].update(changes)
         params["runs"]["sasrec"]["seeds"] = [0, 1]
         params["pretrained"]["games"]["sources"] = {"tiny": ["title", "genre"]}
-        params["runs"]["recformer-placebo"]["backbone"] = "games"
+        for run in ("recformer-lamar", "recformer-placebo"):  # with one start, or they would be no pair
+            params["runs"][run]["backbone"] = "games"
         params["signals"]["encoder"] = params["encode"]["encoder"] = "tiny"
 
 
