@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sequence_scores import random_history, scored
 from torch.nn import functional
 
 from lamar.baselines.bert4rec import Bert4rec, Masked
@@ -28,23 +29,10 @@ def bert4rec(train=(), *, max_items=6, mask_share=0.2, last_share=0.5, batch=4) 
     return model.eval()
 
 
-def sequence(length: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(ITEMS, size=length)
-
-
-def scored(model: Bert4rec, histories: list[np.ndarray]) -> np.ndarray:
-    scores = np.full((len(histories), ITEMS), np.nan, np.float32)
-    with torch.no_grad():
-        for rows, part in model.scores(histories):
-            assert np.isnan(scores[rows]).all()
-            scores[rows] = part
-    return scores
-
-
 @torch.no_grad()
 def test_later_items_change_earlier_states():
     model = bert4rec()
-    items = torch.from_numpy(sequence(6))[None]
+    items = torch.from_numpy(random_history(ITEMS, 6))[None]
     other = items.clone()
     other[0, -1] = (other[0, -1] + 1) % ITEMS
     changed = (model.states(other, model.vectors()) - model.states(items, model.vectors())).abs().amax(-1)
@@ -54,14 +42,14 @@ def test_later_items_change_earlier_states():
 @torch.no_grad()
 def test_padding_is_not_seen():
     model = bert4rec(max_items=10)
-    before = scored(model, [sequence(4)])
+    before = scored(model, [random_history(ITEMS, 4)])
     model.item.weight[PAD] += 5
-    assert np.allclose(scored(model, [sequence(4)]), before, atol=1e-5)
+    assert np.allclose(scored(model, [random_history(ITEMS, 4)]), before, atol=1e-5)
 
 
 def test_histories_of_any_length_are_scored_alike_together_and_alone():
     model = bert4rec(batch=1)  # scores four at a time
-    histories = [sequence(length, seed=length) for length in (3, 0, 6, 1, 5, 2, 4)]
+    histories = [random_history(ITEMS, length, seed=length) for length in (3, 0, 6, 1, 5, 2, 4)]
     alone = np.concatenate([scored(model, [history]) for history in histories])
     np.testing.assert_allclose(scored(model, histories), alone, atol=1e-5)
     assert len(np.unique(alone.round(4), axis=0)) == len(histories)
@@ -69,7 +57,7 @@ def test_histories_of_any_length_are_scored_alike_together_and_alone():
 
 def test_the_mask_takes_a_place_of_the_history():
     model = bert4rec(max_items=6)
-    long = sequence(15)
+    long = random_history(ITEMS, 15)
     assert np.array_equal(scored(model, [long]), scored(model, [long[-5:]]))
     assert np.abs(scored(model, [long]) - scored(model, [long[-4:]])).max() > 1e-3
 
@@ -94,13 +82,13 @@ def test_the_loss_is_the_mean_over_what_is_masked():
 @torch.no_grad()
 def test_a_history_is_scored_as_its_last_item_was_masked_in_training():
     model = bert4rec(max_items=6)
-    window = sequence(6)
+    window = random_history(ITEMS, 6)
     last = np.arange(6)[None] == 5
     guess = torch.from_numpy(scored(model, [window[:-1]])[0]).log_softmax(-1)
     assert model.loss(Masked(window[None], last)).item() == pytest.approx(-guess[window[-1]].item(), rel=1e-4)
 
 
-TRAIN = [sequence(length, seed=length) for length in (2, 3, 5, 6, 7, 13, 40)]
+TRAIN = [random_history(ITEMS, length, seed=length) for length in (2, 3, 5, 6, 7, 13, 40)]
 
 
 def masks(seed: int = 0, **shares: float) -> list[Masked]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sequence_scores import random_history, scored
 from torch.nn import functional
 
 from lamar.baselines.sasrec import PublishedSasrec, Sasrec
@@ -31,23 +32,10 @@ def states(model: Sasrec, items: torch.Tensor) -> torch.Tensor:
     return model.states(items, model.vectors())
 
 
-def sequence(length: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(ITEMS, size=length)
-
-
-def scored(model: Sasrec, histories: list[np.ndarray]) -> np.ndarray:
-    scores = np.full((len(histories), ITEMS), np.nan, np.float32)
-    with torch.no_grad():
-        for rows, part in model.scores(histories):
-            assert np.isnan(scores[rows]).all()
-            scores[rows] = part
-    return scores
-
-
 @torch.no_grad()
 def test_later_items_do_not_change_earlier_states():
     model = sasrec(max_items=10)
-    before = torch.from_numpy(sequence(10))[None]
+    before = torch.from_numpy(random_history(ITEMS, 10))[None]
     after = before.clone()
     after[0, 6:] = (after[0, 6:] + 1) % ITEMS
     changed = (states(model, after) - states(model, before)).abs().amax(-1)[0]
@@ -58,7 +46,7 @@ def test_later_items_do_not_change_earlier_states():
 @torch.no_grad()
 def test_padding_is_not_seen():
     model = sasrec(max_items=10)
-    items = torch.from_numpy(sequence(4))
+    items = torch.from_numpy(random_history(ITEMS, 4))
     filled = torch.cat([torch.full((6,), PAD), items])[None]
     before = states(model, filled)[0, 6:]
     model.item.weight[PAD] += 5
@@ -68,7 +56,7 @@ def test_padding_is_not_seen():
 
 def test_a_batch_gives_what_each_history_gives_alone():
     model = sasrec(max_items=6, batch=1)  # scores four at a time
-    histories = [sequence(length, seed=length) for length in (3, 0, 6, 1, 5, 2, 4)]
+    histories = [random_history(ITEMS, length, seed=length) for length in (3, 0, 6, 1, 5, 2, 4)]
     alone = np.concatenate([scored(model, [history]) for history in histories])
     np.testing.assert_allclose(scored(model, histories), alone, atol=1e-5)
     assert np.isfinite(alone).all()
@@ -77,7 +65,7 @@ def test_a_batch_gives_what_each_history_gives_alone():
 
 def test_a_history_longer_than_max_items_is_its_end():
     model = sasrec(max_items=6)
-    long = sequence(15)
+    long = random_history(ITEMS, 15)
     assert np.array_equal(scored(model, [long]), scored(model, [long[-6:]]))
     assert np.abs(scored(model, [long]) - scored(model, [long[-5:]])).max() > 1e-3
 
@@ -105,7 +93,7 @@ def test_windows_are_cut_anew_every_epoch():
 @torch.no_grad()
 def test_the_loss_is_the_mean_over_the_targets():
     model = sasrec(max_items=6)
-    windows = [sequence(7, seed=1), sequence(3, seed=2)]
+    windows = [random_history(ITEMS, 7, seed=1), random_history(ITEMS, 3, seed=2)]
     losses = []
     for items in windows:
         logits = states(model, torch.from_numpy(items[:-1])[None])[0] @ model.item.weight[:ITEMS].T
@@ -116,7 +104,10 @@ def test_the_loss_is_the_mean_over_the_targets():
 
 def test_the_published_loss_is_binary_for_each_target_and_one_other_item(monkeypatch):
     model = sasrec(max_items=6, kind=PublishedSasrec)
-    windows, others = [sequence(7, seed=1), sequence(3, seed=2)], torch.arange(12).reshape(2, 6)
+    windows, others = (
+        [random_history(ITEMS, 7, seed=1), random_history(ITEMS, 3, seed=2)],
+        torch.arange(12).reshape(2, 6),
+    )
     monkeypatch.setattr(model, "_others", lambda sequence: others)
     losses = []
     for items, false in zip(windows, (others[0], others[1, -2:]), strict=True):

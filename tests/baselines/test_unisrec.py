@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sequence_scores import random_history, scored
 
 from lamar.baselines.sequence import Shape
 from lamar.baselines.unisrec import ADAPTOR_DROPOUT, EXPERTS, Adaptor, TransductiveUnisrec, Unisrec
@@ -34,18 +35,6 @@ def adaptor() -> Adaptor:
 def unisrec(train=(), kind=Unisrec, max_items=6) -> Unisrec:
     torch.manual_seed(0)
     return shaken(kind(train, TEXTS, Shape(HIDDEN, 2, 2, 0.0, max_items, batch=4)))
-
-
-def sequence(length: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(ITEMS, size=length)
-
-
-def scored(model: Unisrec, histories: list[np.ndarray]) -> np.ndarray:
-    scores = np.full((len(histories), ITEMS), np.nan, np.float32)
-    with torch.no_grad():
-        for rows, part in model.scores(histories):
-            scores[rows] = part
-    return scores
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -91,7 +80,7 @@ def test_each_expert_drops_what_it_reads_in_training():
 @torch.no_grad()
 def test_scores_are_cosines_divided_by_the_temperature():
     model = unisrec()
-    history = sequence(5)
+    history = random_history(ITEMS, 5)
     state = model.states(torch.from_numpy(history)[None], model.vectors())[0, -1].numpy()
     items = model.item(torch.from_numpy(TEXTS)).numpy()
     cosines = items @ state / np.linalg.norm(items, axis=1) / np.linalg.norm(state)
@@ -101,7 +90,7 @@ def test_scores_are_cosines_divided_by_the_temperature():
 @torch.no_grad()
 def test_the_loss_is_the_mean_over_the_targets():
     model = unisrec()
-    windows = [sequence(7, seed=1), sequence(3, seed=2)]
+    windows = [random_history(ITEMS, 7, seed=1), random_history(ITEMS, 3, seed=2)]
     losses = []
     for items in windows:
         states = model.states(torch.from_numpy(items[:-1])[None], model.vectors())[0]
@@ -115,7 +104,7 @@ def test_the_loss_is_the_mean_over_the_targets():
 
 def test_histories_of_any_length_are_scored_alike_together_and_alone():
     model = unisrec()
-    histories = [sequence(length, seed=length) for length in (3, 0, 6, 1, 15)]
+    histories = [random_history(ITEMS, length, seed=length) for length in (3, 0, 6, 1, 15)]
     alone = np.concatenate([scored(model, [history]) for history in histories])
     np.testing.assert_allclose(scored(model, histories), alone, atol=1e-4)
     assert len(np.unique(alone.round(4), axis=0)) == len(histories)
