@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from lamar.baselines.bert4rec import Bert4rec
@@ -112,6 +113,10 @@ def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: W
     """Fine-tune Recformer in its two stages, starting from the backbone's weights."""
     torch.manual_seed(seed)
     model = _recformer(run, sequences).to(fit.device())
+    if run.places_per_user:
+        watch.note("reading what the frozen layers make of the histories")
+        with torch.no_grad(), fit.precision(run):
+            model.keep_to(run.places_per_user, sequences.users.validation.histories, np.random.default_rng([seed, 0]))
     for stage, epochs in ((1, run.epochs), (2, run.second_epochs)):
         model.items_are_constant = stage == 2
         watch.fit(model, sequences.users.validation, run, epochs, [seed, stage], stage)

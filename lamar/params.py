@@ -381,12 +381,23 @@ class RecformerRun(Training, Reading):
 
     next_items: how many items from the target on are targets, all alike.
     negatives: items drawn for every example that its target is told from; 0: all items of the catalogue.
+    places_per_user: positions of a training sequence that are ever trained on, so that what the frozen layers make of
+    them is computed once; 0: all of them, computed each time.
     """
 
     model: Literal["recformer"]
     next_items: Positive
     second_epochs: Annotated[int, Field(ge=0)]
     negatives: Annotated[int, Field(ge=0)] = 0
+    places_per_user: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _places_are_remembered(self) -> RecformerRun:
+        if 0 < self.places_per_user < self.positions_per_user:
+            raise ValueError("places_per_user: fewer than positions_per_user, which an epoch takes of them")
+        if self.places_per_user and (self.dropout or not self.frozen_layers):
+            raise ValueError("places_per_user: needs frozen_layers, and dropout 0")
+        return self
 
 
 class Pretrained(Fitting, Reading):

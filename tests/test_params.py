@@ -101,6 +101,8 @@ WRONG = [
         [{"hub": "a/b", "files": ["x.json"]}],
         "backbones.minilm: sources: no file of weights",
     ),
+    ("runs.recformer-lamar.dropout", 0.1, "runs.recformer-lamar: places_per_user: needs frozen_layers, and dropout 0"),
+    ("runs.recformer-lamar.places_per_user", 1, "runs.recformer-lamar: places_per_user: fewer than positions_per_user"),
     ("runs.recformer-lamar.negatives", -1, "runs.recformer-lamar.negatives: Input should be greater than or equal"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
 ]

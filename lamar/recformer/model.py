@@ -73,26 +73,35 @@ class Recformer(nn.Module):
         """Random weights; `lamar.recformer.weights` loads those of a text encoder."""
         super().__init__()
         self.shape = shape
+        self.frozen_layers = 0
         self.embeddings = Embeddings(shape)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
     def forward(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
         """Integer (users, tokens) each and lengths (users,) -> (users, hidden)."""
-        if self.shape.pooling == "cls":  # nothing reads the last layer's other rows
-            return self.layers[-1].cls_only(self._below(ids, types, items, lengths)[0], lengths)
-        return masked_mean(self.states(ids, types, items, lengths), lengths)
+        return self.above(self.below(ids, types, items, lengths, 0), lengths, 0)
 
     def states(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
         """As `forward` -> the last hidden states of all tokens, (users, tokens, hidden)."""
-        return self.layers[-1](*self._below(ids, types, items, lengths), lengths)
+        return self.below(ids, types, items, lengths, len(self.layers))
 
-    def _below(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What the last layer reads: (users, tokens, hidden), and which tokens a token sees."""
+    def below(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor, layers: int) -> Tensor:
+        """As `forward` -> the hidden states after the embeddings and the first `layers` layers."""
         tokens = self.embeddings(ids, types, items)
         mask = window_mask(lengths, ids.shape[1], self.shape.window)
-        for layer in self.layers[:-1]:
+        for layer in self.layers[:layers]:
             tokens = layer(tokens, mask, lengths)
-        return tokens, mask
+        return tokens
+
+    def above(self, tokens: Tensor, lengths: Tensor, layers: int) -> Tensor:
+        """The rest of `forward`: what `below` gives for as many layers, (users, tokens, hidden) -> (users, hidden)."""
+        mask = window_mask(lengths, tokens.shape[1], self.shape.window)
+        *between, last = self.layers[layers:]
+        for layer in between:
+            tokens = layer(tokens, mask, lengths)
+        if self.shape.pooling == "cls":  # nothing reads the last layer's other rows
+            return last.cls_only(tokens, lengths)
+        return masked_mean(last(tokens, mask, lengths), lengths)
 
     def freeze(self, layers: int) -> None:
         """Train neither the embeddings nor the first `layers` layers; 0 trains everything.
@@ -101,6 +110,7 @@ class Recformer(nn.Module):
         """
         if layers >= len(self.layers):
             raise LamarError(f"params.yaml: frozen_layers: {layers} of {len(self.layers)}; leave a layer to train")
+        self.frozen_layers = layers
         for part in [self.embeddings, *self.layers[:layers]] if layers else []:
             part.requires_grad_(False)
 

@@ -15,11 +15,13 @@ from torch.nn import functional
 
 from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
+from lamar.recformer.remembered import Remembered
 from lamar.text.tokens import Catalogue, TextBatch, batch_of
 from lamar.training.batches import by_length, shuffled_by_length
 from lamar.training.examples import NO_ITEM, Examples, draw
 
 TEMPERATURE = 0.05  # Recformer, section 3.1.3
+REMEMBERED_BYTES = 4 * 2**30  # a training then stays below 6 GiB; ml-100k takes 1 with ten places
 ENCODING_TOKENS = 16_384  # in a batch when nothing is trained: enough to fill the cores, little memory
 
 
@@ -50,11 +52,13 @@ class RecformerRecommender(nn.Module):
         self._positions_per_user = positions_per_user
         self._next_items = next_items
         self._negatives = negatives
+        self._places: Examples | None = None
+        self._remembered = Remembered(model.shape.max_items)
         self.register_buffer("items", torch.zeros(len(catalogue), model.shape.hidden))
 
     def batches(self, rng: np.random.Generator) -> list[Examples]:
         """An epoch: `positions_per_user` random positions of every user."""
-        drawn = draw(self._train, self._positions_per_user, self._next_items, rng)
+        drawn = self._draw(rng)
         rows = shuffled_by_length(self._lengths(drawn.histories), self._batch, rng)
         return [Examples([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
 
@@ -68,6 +72,40 @@ class RecformerRecommender(nn.Module):
         real = targets != NO_ITEM
         likely = log_likelihood(logits, targets.clamp(min=0), self._negatives)
         return -((likely * real).sum(1) / real.sum(1)).mean()
+
+    def keep_to(self, places: int, further: Sequence[np.ndarray], rng: np.random.Generator) -> None:
+        """Train on `places` random positions of every user from now on, and no others.
+
+        What the frozen layers make of their histories, of all items and of `further` histories (those of validation)
+        is computed here, once: an epoch then costs what the other layers do. The frozen ones may drop nothing out.
+
+        Raises LamarError when it would take more memory than REMEMBERED_BYTES.
+        """
+        self._places = draw(self._train, places, self._next_items, rng)
+        alone = [np.array([item]) for item in range(len(self._catalogue))]
+        known = [*self._places.histories, *alone, *further]
+        once = {history[-self.model.shape.max_items :].tobytes(): history for history in known}
+        histories = list(once.values())
+        self._check_memory(histories, places)
+        self.eval()
+        for rows in self._rows(histories):
+            part = [histories[row] for row in rows]
+            states, lengths = self._below(part)
+            self._remembered.add(part, states, lengths)
+
+    def _check_memory(self, histories: Sequence[np.ndarray], places: int) -> None:
+        needed = int(self._lengths(histories).sum()) * self.model.shape.hidden * torch.float32.itemsize
+        if needed > REMEMBERED_BYTES:
+            size, room = needed / 2**30, REMEMBERED_BYTES / 2**30
+            reason = f"{places} take {size:.1f} GiB of memory, more than {room:.0f}; fewer take less, and 0 takes none"
+            raise LamarError(f"params.yaml: places_per_user: {reason}")
+
+    def _draw(self, rng: np.random.Generator) -> Examples:
+        if self._places is None:
+            return draw(self._train, self._positions_per_user, self._next_items, rng)
+        by_user = np.arange(len(self._places.histories)).reshape(len(self._train), -1)
+        rows = rng.permuted(by_user, axis=1)[:, : self._positions_per_user].ravel()
+        return Examples([self._places.histories[row] for row in rows], self._places.targets[rows])
 
     def renew(self) -> None:
         """Encode every item alone, as a history of one; nothing in the second stage."""
@@ -85,16 +123,26 @@ class RecformerRecommender(nn.Module):
             yield rows, cosines(vectors, self.items).cpu().numpy()
 
     def _encode_all(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
-        lengths = self._lengths(histories)
-        for rows in by_length(lengths, max(1, ENCODING_TOKENS // int(lengths.max()))):
+        for rows in self._rows(histories):
             yield rows, self._encode([histories[row] for row in rows])
+
+    def _rows(self, histories: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Row numbers in batches of similar length, when nothing is trained."""
+        lengths = self._lengths(histories)
+        return by_length(lengths, max(1, ENCODING_TOKENS // int(lengths.max())))
 
     def _encode(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Unit vectors (users, hidden) of histories (items, oldest first)."""
+        states, lengths = self._remembered.get(histories) or self._below(histories)
+        vectors = self.model.above(states, lengths, self.model.frozen_layers)
+        return functional.normalize(vectors.float(), dim=-1)
+
+    def _below(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """What the frozen layers make of histories, (users, tokens, hidden), and their lengths (users,) in tokens."""
         text = self._read(histories)
         arrays = (text.ids, text.types, text.items, text.lengths)
-        vectors = self.model(*(torch.from_numpy(array).to(self.items.device) for array in arrays))
-        return functional.normalize(vectors.float(), dim=-1)
+        ids, types, items, lengths = (torch.from_numpy(array).to(self.items.device) for array in arrays)
+        return self.model.below(ids, types, items, lengths, self.model.frozen_layers), lengths
 
     def _read(self, histories: Sequence[np.ndarray]) -> TextBatch:
         return batch_of(histories, self._catalogue, self._cls, self.model.shape.max_items, self._max_tokens)

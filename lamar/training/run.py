@@ -90,7 +90,10 @@ def _train_seed(
             tracker.epoch(values, step=sum(line[0] == seed for line in curve))
             bar.update(task, advance=1, note=f"loss {epoch.loss:.3f}, validation NDCG@10 {epoch.validation:.4f}")
 
-        watch = Watch(seen, lambda stage: checkpoints and checkpoints.of(seed, stage))
+        def note(text: str) -> None:
+            bar.update(task, note=text)
+
+        watch = Watch(seen, lambda stage: checkpoints and checkpoints.of(seed, stage), note)
         model = trainer(run, examples, seed, watch)
         bar.update(task, completed=epochs)
     return model

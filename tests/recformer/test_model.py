@@ -148,6 +148,14 @@ def test_dropout_is_for_training_only():
     assert difference(model(*batch.arguments), model(*batch.arguments)) > 1e-3
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("layers", range(3))
+def test_the_layers_below_and_above_are_the_whole(pooling, layers):
+    model, batch = recformer(pooling=pooling), tokens([30, 7, 1])
+    lengths = batch.arguments[-1]
+    assert torch.equal(model.above(model.below(*batch.arguments, layers), lengths, layers), model(*batch.arguments))
+
+
 def test_something_is_left_to_train():
     model = recformer()
     model.freeze(0)

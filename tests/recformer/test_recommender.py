@@ -18,7 +18,7 @@ from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosin
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
-from lamar.training.examples import NO_ITEM, Examples, Sequences, Split, Users
+from lamar.training.examples import NO_ITEM, Examples, Sequences, Split, Users, draw
 from lamar.training.watch import Watch
 
 REPOSITORY = Path(__file__).parents[2]
@@ -235,6 +235,71 @@ def test_frozen_layers_stay_with_the_embeddings(tmp_path, monkeypatch):
     changed = {name for name in now if not torch.equal(now[name], before[name])}
     assert changed
     assert all(name.startswith("layers.1.") for name in changed)
+
+
+def frozen_pair() -> tuple[RecformerRecommender, RecformerRecommender]:
+    """The same model twice, its first layer frozen; the second keeps to four places of every user."""
+    train = cycles(30)
+    free, kept = (recommender(train, next_items=1) for _ in range(2))
+    for model in (free, kept):
+        model.model.freeze(1)
+        model.load_state_dict(free.state_dict())
+    with torch.no_grad():
+        kept.keep_to(4, [np.arange(3)], np.random.default_rng(0))
+        free.renew()
+        kept.renew()
+    return free, kept
+
+
+def test_what_is_remembered_changes_nothing():
+    free, kept = frozen_pair()
+    assert torch.allclose(free.items, kept.items, atol=1e-6)
+    seen_and_new = [np.arange(3), np.array([], np.int64), np.arange(2, 11)]
+    np.testing.assert_allclose(scored(kept, seen_and_new), scored(free, seen_and_new), atol=1e-6)
+    batch = kept.batches(np.random.default_rng(1))[0]
+    for model in (free, kept):
+        model.train()
+        model.loss(batch).backward()
+    assert kept.model.layers[1].output.weight.grad.any()
+    for (name, one), (_, other) in zip(free.named_parameters(), kept.named_parameters(), strict=True):
+        frozen = name.startswith(("model.embeddings", "model.layers.0"))
+        assert not frozen or one.grad is other.grad is None, name
+        assert one.grad is None or torch.allclose(one.grad, other.grad, atol=1e-5), name
+
+
+def test_what_is_remembered_is_not_read_again(monkeypatch):
+    _, kept = frozen_pair()
+    monkeypatch.setattr(kept.model, "below", None)
+    for batch in kept.batches(np.random.default_rng(2)):
+        kept.loss(batch)
+    scored(kept, [np.arange(3)])
+    with pytest.raises(TypeError):
+        scored(kept, [np.arange(4)[::-1]])
+
+
+def test_an_epoch_keeps_to_the_places_of_each_user():
+    _, kept = frozen_pair()
+    seen = set()
+    for epoch in range(40):
+        histories = [history for batch in kept.batches(np.random.default_rng(epoch)) for history in batch.histories]
+        assert len(histories) == 2 * 30
+        seen |= {history.tobytes() for history in histories}
+    drawn = draw(kept._train, 4, 1, np.random.default_rng(0))
+    assert seen == {history.tobytes() for history in drawn.histories}
+
+
+def test_more_places_than_memory_are_refused_before_they_are_read(monkeypatch):
+    model = recommender(cycles(30))
+    monkeypatch.setattr("lamar.recformer.recommender.REMEMBERED_BYTES", 2**16)
+    monkeypatch.setattr(model.model, "below", None)
+    with pytest.raises(LamarError, match=r"places_per_user: 4 take 0\.\d GiB of memory, more than 0; fewer take"):
+        model.keep_to(4, [], np.random.default_rng(0))
+
+
+def test_it_learns_above_frozen_layers_that_are_read_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, ndcg, _ = trained(tmp_path, frozen_layers=1, places_per_user=3, pooling="mean", precision="bfloat16")
+    assert ndcg > 0.5  # untrained: 0.2
 
 
 def test_a_tokenizer_without_cls(tmp_path, monkeypatch):

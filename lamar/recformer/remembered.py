@@ -1,0 +1,42 @@
+"""What the frozen layers of a Recformer make of texts that are read again and again: computed once, then looked up.
+
+The values are those that would be computed each time, in float32: users x places x tokens x hidden x 4 bytes of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+class Remembered:
+    """Hidden states by history. Two histories are one if their `recent` last items are the same."""
+
+    def __init__(self, recent: int) -> None:
+        """`recent`: items of a history that are read at most."""
+        self._recent = recent
+        self._states: dict[bytes, Tensor] = {}
+
+    def add(self, histories: Sequence[np.ndarray], states: Tensor, lengths: np.ndarray) -> None:
+        """Keep the states (histories, tokens, hidden), `lengths` (histories,) in tokens."""
+        for history, rows, length in zip(histories, states, lengths, strict=True):
+            self._states[self._key(history)] = rows[:length].clone()
+
+    def lacks(self, history: np.ndarray) -> bool:
+        """Whether nothing was kept of a history."""
+        return self._key(history) not in self._states
+
+    def get(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor] | None:
+        """States (histories, tokens, hidden), zero where padded, and lengths (histories,); None if one is lacking."""
+        if any(self.lacks(history) for history in histories):
+            return None
+        found = [self._states[self._key(history)] for history in histories]
+        lengths = torch.tensor([len(rows) for rows in found], device=found[0].device)
+        return pad_sequence(found, batch_first=True), lengths
+
+    def _key(self, history: np.ndarray) -> bytes:
+        return np.asarray(history[-self._recent :], np.int64).tobytes()
