@@ -63,7 +63,7 @@ def train_s3rec(run: S3recRun, sequences: Sequences, seed: int, watch: Watch) ->
     torch.manual_seed(seed)
     first = run.pretraining
     attributes = attribute_sets(sequences.items, first.attributes).to_numpy()
-    tasks = {"mask_share": first.mask_share, "weights": first.weights.model_dump()}
+    tasks = {"mask_share": first.mask_share, "weights": first.weights}
     shape = replace(shape_of(run), batch=first.batch)
     pretrained = S3rec(sequences.users.train, attributes, shape, **tasks).to(fit.device())
     patient = run.model_copy(update={"patience": first.patience})

@@ -6,7 +6,7 @@ attributes, with its item seen or masked, the item of a masked place, and the se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape, chunks, padded, windows
+from lamar.params import S3recWeights
+
+OBJECTIVES = ("attributes", "masked_items", "masked_attributes", "segments")  # each has a projection of its own
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,9 @@ class S3rec(SequenceModel):
         shape: Shape,
         *,
         mask_share: float,
-        weights: Mapping[str, float],
+        weights: S3recWeights,
     ) -> None:
-        """`attributes`: bool (items, attributes), which item has which; `mask_share`: of the items of a window.
-
-        `weights` of the objectives: attributes, masked_items, masked_attributes, segments.
-        """
+        """`attributes`: bool (items, attributes), which item has which; `mask_share`: of the items of a window."""
         items, count = attributes.shape
         super().__init__(train, items, nn.Embedding(items + 1, shape.hidden, padding_idx=items), shape, causal=False)
         self._mask = items + 1
@@ -56,7 +56,7 @@ class S3rec(SequenceModel):
         self._weights = weights
         self.mask = nn.Parameter(torch.empty(1, shape.hidden).normal_(std=INITIAL_STD))
         self.attribute = nn.Parameter(torch.empty(count, shape.hidden).normal_(std=INITIAL_STD))
-        self.projection = nn.ModuleDict({name: nn.Linear(shape.hidden, shape.hidden) for name in weights})
+        self.projection = nn.ModuleDict({name: nn.Linear(shape.hidden, shape.hidden) for name in OBJECTIVES})
         self.register_buffer("attributes", torch.from_numpy(attributes), persistent=False)
 
     def vectors(self) -> Tensor:
@@ -76,10 +76,17 @@ class S3rec(SequenceModel):
 
     def loss(self, batch: Views) -> Tensor:
         """The four losses for one window: as published they are sums over places and attributes, which are weighed."""
-        return sum(self._weights[name] * loss for name, loss in self.losses(batch).items()) / len(batch.items)
+        losses, weights = self.losses(batch), self._weights
+        weighed = (
+            weights.attributes * losses["attributes"]
+            + weights.masked_items * losses["masked_items"]
+            + weights.masked_attributes * losses["masked_attributes"]
+            + weights.segments * losses["segments"]
+        )
+        return weighed / len(batch.items)
 
     def losses(self, batch: Views) -> dict[str, Tensor]:
-        """The sum of each objective over a batch, by the name of its weight (equations 5, 7, 8 and 10)."""
+        """The sum of each objective over a batch, by its name."""
         items, hidden, wrong, *segments = (torch.from_numpy(view).to(self.device) for view in vars(batch).values())
         vectors = self.vectors()
         views = torch.cat([items.masked_fill(hidden, self._mask), *segments])

@@ -12,7 +12,7 @@ from lamar.baselines.s3rec import S3rec, Views, segmented, told_apart, wrong_ite
 from lamar.baselines.sasrec import PublishedSasrec, Sasrec
 from lamar.baselines.sequence import Shape
 from lamar.models import train_s3rec
-from lamar.params import S3recRun, load
+from lamar.params import S3recRun, S3recWeights, load
 from lamar.training import fit
 from lamar.training.examples import Sequences, Split, Users
 from lamar.training.watch import Watch
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 ITEMS = 20
 PAD, MASK = ITEMS, ITEMS + 1
 ATTRIBUTES = np.random.default_rng(0).random((ITEMS, 5)) < 0.4
-WEIGHTS = {"attributes": 0.2, "masked_items": 1.0, "masked_attributes": 3.0, "segments": 0.5}
+WEIGHTS = S3recWeights(attributes=0.2, masked_items=1.0, masked_attributes=3.0, segments=0.5)
 
 
 def s3rec(train=(), *, max_items=6, batch=4, mask_share=0.2) -> S3rec:
@@ -211,7 +211,7 @@ def test_an_epoch_covers_the_training_sequences_and_masks_the_last_of_every_wind
         assert all(not set(row) & set(wrong) - {PAD} for row, wrong in zip(batch.items, batch.wrong, strict=True))
 
 
-GROUPS, SIZE = 8, 10
+GROUPS, SIZE = 6, 8
 CATALOGUE = GROUPS * SIZE
 GENRES = np.repeat([f"genre {group}" for group in range(GROUPS)], SIZE)
 
@@ -231,8 +231,8 @@ def planted() -> Users:
 def run(**changes) -> S3recRun:
     chosen = load(REPOSITORY / "params.yaml").runs["s3rec-original"]
     sizes = {"hidden": 32, "layers": 1, "heads": 2, "dropout": 0.0, "max_items": 8, "batch": 16, "warmup_steps": 5}
-    pretraining = chosen.pretraining.model_copy(update={"epochs": 30, "batch": 16})
-    more = {"learning_rate": 0.005, "patience": 30, "epochs": 5, "pretraining": pretraining}
+    pretraining = chosen.pretraining.model_copy(update={"epochs": 60, "patience": 60, "batch": 16})
+    more = {"learning_rate": 0.01, "patience": 30, "epochs": 4, "pretraining": pretraining}
     return chosen.model_copy(update=sizes | more | changes)
 
 
@@ -249,16 +249,15 @@ def test_attributes_that_say_what_comes_next_help_and_shuffled_ones_do_not():
     placebo, _ = trained(np.random.default_rng(0).permutation(GENRES))
     torch.manual_seed(0)
     alone = Sasrec(users.train, CATALOGUE, Shape(32, 1, 2, 0.0, 8, 16))
-    fit.fit(alone, users.validation, run(), epochs=5, seed=0, seen=lambda epoch: None)
+    fit.fit(alone, users.validation, run(), epochs=4, seed=0, seen=lambda epoch: None)
     with_genres, with_others, without = (
         fit.validation_ndcg(each, users.test, run()) for each in (model, placebo, alone)
     )
-    print(with_genres, with_others, without)
-    assert with_genres > 0.35  # 0.45 for whoever knows the next genre
-    assert max(with_others, without) < 0.2
+    assert with_genres > 0.2  # 0.49 for whoever knows the next genre, 0.09 by chance
+    assert max(with_others, without) < 0.15
     losses = [loss for stage, _, loss in told if stage == 1]
-    assert losses[-1] < 0.6 * losses[0]
-    assert [stage for stage, *_ in told] == [1] * len(losses) + [2] * 5
+    assert losses[-1] < 0.5 * losses[0]
+    assert [stage for stage, *_ in told] == [1] * len(losses) + [2] * 4
 
 
 @pytest.mark.parametrize(("loss", "kind"), [("cross-entropy", Sasrec), ("bce", PublishedSasrec)])
