@@ -66,8 +66,7 @@ def train_s3rec(run: S3recRun, sequences: Sequences, seed: int, watch: Watch) ->
     tasks = {"mask_share": first.mask_share, "weights": first.weights}
     shape = replace(shape_of(run), batch=first.batch)
     pretrained = S3rec(sequences.users.train, attributes, shape, **tasks).to(fit.device())
-    patient = run.model_copy(update={"patience": first.patience})
-    watch.fit(pretrained, sequences.users.validation, patient, first.epochs, [seed, 1], stage=1)
+    watch.fit(pretrained, sequences.users.validation, run, first.epochs, [seed, 1], stage=1)
     model = LOSSES[run.loss](sequences.users.train, sequences.items.height, shape_of(run)).to(fit.device())
     learned = pretrained.state_dict()
     model.load_state_dict({name: learned[name] for name in model.state_dict()})  # not what the objectives alone need

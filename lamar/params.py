@@ -375,7 +375,6 @@ class S3recPretraining(Section):
     """S3-Rec's first stage. `batch`: windows; `mask_share`: of a window's items."""
 
     epochs: Positive
-    patience: Positive
     batch: Positive
     mask_share: Share
     weights: S3recWeights

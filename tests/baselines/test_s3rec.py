@@ -231,8 +231,8 @@ def planted() -> Users:
 def run(**changes) -> S3recRun:
     chosen = load(REPOSITORY / "params.yaml").runs["s3rec-original"]
     sizes = {"hidden": 32, "layers": 1, "heads": 2, "dropout": 0.0, "max_items": 8, "batch": 16, "warmup_steps": 5}
-    pretraining = chosen.pretraining.model_copy(update={"epochs": 60, "patience": 60, "batch": 16})
-    more = {"learning_rate": 0.01, "patience": 30, "epochs": 4, "pretraining": pretraining}
+    pretraining = chosen.pretraining.model_copy(update={"epochs": 60, "batch": 16})
+    more = {"learning_rate": 0.01, "patience": 60, "epochs": 4, "pretraining": pretraining}
     return chosen.model_copy(update=sizes | more | changes)
 
 

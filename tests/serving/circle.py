@@ -37,8 +37,7 @@ SMALL = {
 SMALL["sasrec"] |= {"dropout": 0.0, "learning_rate": 0.01, "warmup_steps": 5, "patience": 6}
 SMALL["s3rec"] = SMALL["sasrec"] | {"seeds": [0]}
 SMALL["s3rec"]["pretraining"] = {
-    "epochs": 2,
-    "patience": 2,
+    "epochs": 1,
     "batch": 16,
     "mask_share": 0.2,
     "weights": {"attributes": 0.2, "masked_items": 1.0, "masked_attributes": 1.0, "segments": 0.5},
