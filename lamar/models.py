@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from lamar.baselines.attributes import attribute_sets
 from lamar.baselines.bert4rec import Bert4rec
 from lamar.baselines.contrastive import Contrastive
 from lamar.baselines.popularity import Popularity
+from lamar.baselines.s3rec import S3rec
 from lamar.baselines.sasrec import LOSSES, Sasrec
 from lamar.baselines.sequence import Shape
 from lamar.baselines.unisrec import FINE_TUNING, Unisrec
@@ -20,6 +23,7 @@ from lamar.params import (
     PopularityRun,
     PretrainedUnisrecRun,
     RecformerRun,
+    S3recRun,
     SasrecRun,
     TransformerRun,
     UnisrecRun,
@@ -52,6 +56,22 @@ def train_bert4rec(run: Bert4recRun, sequences: Sequences, seed: int, watch: Wat
     shares = {"mask_share": run.mask_share, "last_share": run.last_share}
     model = Bert4rec(sequences.users.train, sequences.items.height, shape_of(run), **shares).to(fit.device())
     watch.fit(model, sequences.users.validation, run, run.epochs, seed, stage=1)
+    return model
+
+
+def train_s3rec(run: S3recRun, sequences: Sequences, seed: int, watch: Watch) -> Sasrec:
+    """Pre-train S3-Rec, fine-tune its best epoch as SASRec; both to early stopping on the same users."""
+    torch.manual_seed(seed)
+    first = run.pretraining
+    attributes = attribute_sets(sequences.items, first.attributes).to_numpy()
+    tasks = {"mask_share": first.mask_share, "weights": first.weights}
+    shape = replace(shape_of(run), batch=first.batch)
+    pretrained = S3rec(sequences.users.train, attributes, shape, **tasks).to(fit.device())
+    watch.fit(pretrained, sequences.users.validation, run, first.epochs, [seed, 1], stage=1)
+    model = LOSSES[run.loss](sequences.users.train, sequences.items.height, shape_of(run)).to(fit.device())
+    learned = pretrained.state_dict()
+    model.load_state_dict({name: learned[name] for name in model.state_dict()})  # not what the objectives alone need
+    watch.fit(model, sequences.users.validation, run, run.epochs, [seed, 2], stage=2)
     return model
 
 
@@ -143,6 +163,7 @@ TRAINERS: dict[str, Callable[..., Any]] = {
     "popularity": train_popularity,
     "sasrec": train_sasrec,
     "bert4rec": train_bert4rec,
+    "s3rec": train_s3rec,
     "unisrec": train_unisrec,
     "unisrec-pretrained": train_pretrained_unisrec,
     "zesrec": train_zesrec,

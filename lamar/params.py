@@ -349,6 +349,51 @@ class PretrainedUnisrecRun(TransformerRun):
         return self.pretraining.epochs
 
 
+class AttributeSets(Section):
+    """What S3-Rec takes for attributes of items.
+
+    lists: columns whose pieces between commas are; left_out: columns that say which item it is; of any other column,
+    text, words and pairs of words are. min_items, max_share: how many items share one, of all items the share.
+    """
+
+    lists: list[str]
+    left_out: list[str]
+    min_items: Positive
+    max_share: Share
+
+
+class S3recWeights(Section):
+    """What S3-Rec's objectives count: which attributes a place has, seen or masked, which item, which segment."""
+
+    attributes: Annotated[float, Field(ge=0)]
+    masked_items: Annotated[float, Field(ge=0)]
+    masked_attributes: Annotated[float, Field(ge=0)]
+    segments: Annotated[float, Field(ge=0)]
+
+
+class S3recPretraining(Section):
+    """S3-Rec's first stage. `batch`: windows; `mask_share`: of a window's items."""
+
+    epochs: Positive
+    batch: Positive
+    mask_share: Share
+    weights: S3recWeights
+    attributes: AttributeSets
+
+
+class S3recRun(TransformerRun):
+    """S3-Rec: a SASRec, pre-trained on the dataset's own training sequences and its items' attributes."""
+
+    model: Literal["s3rec"]
+    loss: Literal["cross-entropy", "bce"]
+    pretraining: S3recPretraining
+
+    @property
+    def pretraining_epochs(self) -> int:
+        """At most."""
+        return self.pretraining.epochs
+
+
 class ZesrecRun(TransformerRun):
     """ZESRec. `offset_std`: of the prior of what an item's vector has beside its text."""
 
@@ -450,7 +495,15 @@ class LoraRun(Training):
 
 
 AnyRun = Annotated[
-    PopularityRun | SasrecRun | Bert4recRun | UnisrecRun | PretrainedUnisrecRun | ZesrecRun | RecformerRun | LoraRun,
+    PopularityRun
+    | SasrecRun
+    | Bert4recRun
+    | S3recRun
+    | UnisrecRun
+    | PretrainedUnisrecRun
+    | ZesrecRun
+    | RecformerRun
+    | LoraRun,
     Field(discriminator="model"),
 ]
 

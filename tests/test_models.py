@@ -19,12 +19,16 @@ from lamar.training.run import Trained, train
 
 REPOSITORY = Path(__file__).parents[1]
 ITEMS = 30
+GENRES = ["Drama", "Comedy, Drama", "Western", "Comedy", "", "Drama, Western"]
+FILE = load(REPOSITORY / "params.yaml")
 SHORT = Pretraining(epochs=2, batch=16, positions_per_user=2, frozen_encoder=False)
+SHORT_TASKS = FILE.runs["s3rec-original"].pretraining.model_copy(update={"epochs": 2, "batch": 8})
 RUNS = {
     "popularity": {},
     "sasrec": {},
     "sasrec-bce": {},
     "bert4rec": {},
+    "s3rec-original": {"pretraining": SHORT_TASKS},
     "unisrec-original": {},
     "unisrec-ids-original": {},
     "unisrec-published-original": {"pretraining": SHORT},
@@ -33,7 +37,7 @@ RUNS = {
 
 
 def small(name: str) -> AnyRun:
-    run = load(REPOSITORY / "params.yaml").runs[name]
+    run = FILE.runs[name]
     sizes = {"hidden": 8, "layers": 1, "heads": 2, "max_items": 5, "epochs": 2, "patience": 9, "batch": 8}
     return run.model_copy(update={"seeds": [0], **(sizes if name != "popularity" else {}), **RUNS[name]})
 
@@ -46,7 +50,8 @@ def sequences(seed_of_validation: int = 0, seed_of_test: int = 0) -> Sequences:
     longer = [np.append(items, item) for items, item in zip(train, validation, strict=True)]
     users = Users(np.arange(20), train, Split(train, validation), Split(longer, test))
     texts, dropped = rng.normal(size=(2, ITEMS, 6)).astype(np.float32)
-    return Sequences(users, pl.DataFrame({"item": range(ITEMS)}), {"text": texts, "dropped": dropped})
+    items = pl.DataFrame({"item": range(ITEMS), "genre": [GENRES[item % len(GENRES)] for item in range(ITEMS)]})
+    return Sequences(users, items, {"text": texts, "dropped": dropped})
 
 
 def trained(name: str, examples: Sequences, checkpoints: Checkpoints | None = None, tracker=Tracker) -> Trained:
@@ -74,8 +79,9 @@ def test_no_validation_item_is_learned(name):
     assert not one["validation_ndcg@10"].equals(other["validation_ndcg@10"])
 
 
+@pytest.mark.parametrize("name", ["unisrec-published-original", "s3rec-original"])
 @pytest.mark.parametrize("cut_after", [1, 2, 3])
-def test_a_training_in_two_stages_that_was_cut_off_goes_on_bit_for_bit(tmp_path, cut_after):
+def test_a_training_in_two_stages_that_was_cut_off_goes_on_bit_for_bit(tmp_path, name, cut_after):
     told = []
 
     class Cutter(Tracker):
@@ -84,12 +90,12 @@ def test_a_training_in_two_stages_that_was_cut_off_goes_on_bit_for_bit(tmp_path,
             if len(told) == cut_after:
                 raise InterruptedError
 
-    whole = trained("unisrec-published-original", sequences())
+    whole = trained(name, sequences())
     checkpoints = Checkpoints(tmp_path, "these settings")
     with pytest.raises(InterruptedError):
-        trained("unisrec-published-original", sequences(), checkpoints, Cutter)
+        trained(name, sequences(), checkpoints, Cutter)
     torch.manual_seed(99)  # whatever the next process drew before
-    again = trained("unisrec-published-original", sequences(), checkpoints)
+    again = trained(name, sequences(), checkpoints)
     assert same(again, whole)
     assert again.curve.equals(whole.curve)
     assert whole.curve["stage"].to_list() == [1, 1, 2, 2]

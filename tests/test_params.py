@@ -55,6 +55,11 @@ WRONG = [
     ("runs.sasrec.model", "gru4rec", "runs.sasrec: "),
     ("runs.sasrec.heads", 3, "runs.sasrec: hidden: 64 is no multiple of heads (3)"),
     ("runs.unisrec-published-lamar.pretraining.epochs", 0, "runs.unisrec-published-lamar.pretraining.epochs: Input"),
+    (
+        "runs.s3rec-lamar.pretraining.weights.segments",
+        -1,
+        "runs.s3rec-lamar.pretraining.weights.segments: Input should be greater than or equal to 0",
+    ),
     ("encode.encoder", "bert", "encode.encoder: no entry 'bert' in backbones; known: longformer, minilm"),
     ("matrix.datasets", "ml-100k", "matrix.datasets: Input should be a valid list"),
     ("generators.gpt-4o-mini.colour", "red", "generators.gpt-4o-mini.colour: unknown key"),

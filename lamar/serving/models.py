@@ -31,7 +31,7 @@ def load_popularity(trained: Trained) -> Popularity:
 
 
 def load_sasrec(trained: Trained) -> Sasrec:
-    """SASRec, without what it was trained on."""
+    """SASRec, without what it was trained on; S3-Rec is one once it is fine-tuned."""
     model = LOSSES[trained.run.loss]([], len(trained.items), models.shape_of(trained.run))
     model.load_state_dict(trained.weights)
     return model.to(fit.device())
@@ -69,9 +69,11 @@ class Loader:
     no_history: bool
 
 
+SASREC = Loader(load_sasrec, lambda weights: len(weights["item.weight"]) - 1, no_history=False)
 LOADERS = {
     "popularity": Loader(load_popularity, lambda weights: len(weights["counts"]), no_history=True),
-    "sasrec": Loader(load_sasrec, lambda weights: len(weights["item.weight"]) - 1, no_history=False),
+    "sasrec": SASREC,
+    "s3rec": SASREC,
     "recformer": Loader(load_recformer, lambda weights: len(weights["items"]), no_history=True),
 }
 

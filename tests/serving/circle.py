@@ -1,4 +1,4 @@
-"""A repository with three trained models of a small catalogue, in which everybody walks around the same circle."""
+"""A repository with trained models of a small catalogue, in which everybody walks around the same circle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDS = [f"sku-{number:02}" for number in range(ITEMS)]
 WORDS = [f"word{number}" for number in range(ITEMS)]
 ATTRIBUTES = ["name", "maker"]
 SIGNAL = "Mood and Themes"
-RUNS = ["popularity", "sasrec", "recformer-original", "recformer-lamar"]
+RUNS = ["popularity", "sasrec", "s3rec-original", "recformer-original", "recformer-lamar"]
 TABLE = {
     "reader": "table",
     "attributes": ATTRIBUTES,
@@ -35,6 +35,14 @@ SMALL = {
     "recformer": {"backbone": "tiny", "layers": 2, "frozen_layers": 0, "pooling": "cls", "max_items": 8, "batch": 16},
 }
 SMALL["sasrec"] |= {"dropout": 0.0, "learning_rate": 0.01, "warmup_steps": 5, "patience": 6}
+SMALL["s3rec"] = SMALL["sasrec"] | {"seeds": [0]}
+SMALL["s3rec"]["pretraining"] = {
+    "epochs": 1,
+    "batch": 16,
+    "mask_share": 0.2,
+    "weights": {"attributes": 0.2, "masked_items": 1.0, "masked_attributes": 1.0, "segments": 0.5},
+    "attributes": {"lists": ["maker"], "left_out": ["name"], "min_items": 2, "max_share": 0.5},
+}
 SMALL["recformer"] |= {"precision": "float32", "epochs": 1, "second_epochs": 8, "patience": 8, "warmup_steps": 10}
 SMALL["recformer"] |= {"learning_rate": 0.004, "weight_decay": 0.0, "next_items": 1}
 

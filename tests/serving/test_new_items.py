@@ -54,9 +54,11 @@ def test_a_run_without_signals_says_that_it_reads_none(shop, capsys):
     assert "recformer-original reads no signals: the column 'signal' is left out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("run", ["popularity", "sasrec"])
-def test_an_id_model_cannot(shop, run):
-    with pytest.raises(LamarError, match=f"{run}: a {run} knows items by their ids alone and cannot take new ones"):
+@pytest.mark.parametrize(
+    ("run", "model"), [("popularity", "popularity"), ("sasrec", "sasrec"), ("s3rec-original", "s3rec")]
+)
+def test_an_id_model_cannot(shop, run, model):
+    with pytest.raises(LamarError, match=f"{run}: a {model} knows items by their ids alone and cannot take new ones"):
         extended(run, new_items())
 
 

@@ -37,7 +37,7 @@ def test_a_loaded_model_ranks_as_it_did_after_training(shop, run):
     assert equal.tolist() == written["equal"].to_list()
 
 
-@pytest.mark.parametrize("run", ["sasrec", "recformer-original"])
+@pytest.mark.parametrize("run", ["sasrec", "s3rec-original", "recformer-original"])
 def test_the_next_of_the_circle_is_recommended_first(shop, run):
     histories = [[IDS[(start + step) % ITEMS] for step in range(4)] for start in range(ITEMS)]
     first = recommender(run).recommend(histories, 3).filter(rank=1)
