@@ -221,7 +221,7 @@ def _whisker(x: _Axis, row: dict[str, Any]) -> Whisker:
 
 
 def glances(pairs: dict[str, list[dict[str, Any]]]) -> list[Glance]:
-    """One for each dataset whose pairs have a ratio, all on one axis; pairs: by dataset, as `significance` writes them."""
+    """One for each dataset whose pairs have a ratio, all on one axis; pairs: as `significance` writes them."""
     found = {dataset: [pair for pair in own if pair["ndcg@10"]["relative"]] for dataset, own in pairs.items()}
     ends = [end for own in found.values() for pair in own for end in pair["ndcg@10"]["relative"].values()]
     x = _Axis(min([0.0, *ends]), max([0.0, *ends]))
