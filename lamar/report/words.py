@@ -7,9 +7,11 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """47 s, 12 min, 2.4 h; a dash where nothing was trained."""
+    """47 s, 2.8 min, 12 min, 2.4 h; a dash where nothing was trained."""
     if seconds < 0.05:  # seconds are kept to one decimal
         return "–"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    if seconds < 6000:
+        return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

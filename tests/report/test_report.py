@@ -245,7 +245,7 @@ def test_times_are_shown_for_the_ranks_they_were_taken_of(root, chosen):
     times = {"recformer-lamar": {"machine": "a laptop", "ranks": digest, "seconds": {"0": 300.0, "1": 420.0, "2": 0.0}}}
     (root / "metrics/tiny/times.json").write_text(json.dumps(times))
     text = words(root, chosen)
-    assert "recformer-lamar 0.0505 12 min 4 min 2 2,400 40 0.25" in text
+    assert "recformer-lamar 0.0505 12 min 4.0 min 2 2,400 40 0.25" in text
     assert "by the clock, on a laptop;" in text
     write_ranks(root, "recformer-lamar", [1, 79])
     assert "recformer-lamar 0.0505 not recorded" in words(root, chosen)

@@ -11,7 +11,7 @@ from lamar.report.words import duration, percent
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "–"), (0.1, "0 s"), (47.4, "47 s"), (170.9, "3 min"), (5999, "100 min"), (8640, "2.4 h")],
+    [(0.0, "–"), (0.1, "0 s"), (47.4, "47 s"), (170.9, "2.8 min"), (5999, "100 min"), (8640, "2.4 h")],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
