@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific test format clean
+.PHONY: help env repro converged scientific screenshot test format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -35,6 +35,10 @@ test: env ## lint and run the tests (no network, no GPU, no long training)
 format: env ## let ruff format the code
 	ruff check --fix .
 	ruff format .
+
+screenshot: ## the first screen of the report, for the README (needs chromium): docs/report.png
+	chromium --headless --no-sandbox --hide-scrollbars --blink-settings=preferredColorScheme=1 --window-size=1200,1000 \
+	  --screenshot=docs/report.png report/index.html
 
 clean: ## remove the environment; results and downloaded data stay
 	rm -rf $(VENV)

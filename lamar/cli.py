@@ -140,6 +140,28 @@ def table(name: str, datasets: tuple[str, ...], form: str) -> None:
 
 @main.command()
 @click.argument("dataset")
+@click.option("--machine", required=True, help='What trained, in words, such as "2 CPU cores".')
+@user_errors
+def times(dataset: str, machine: str) -> None:
+    """Keep how long training took.
+
+    MLflow knows it of this machine's runs; it is copied, for the results of DATASET that are here, into
+    metrics/DATASET/times.json, which the report shows.
+    """
+    from pathlib import Path
+
+    from lamar.files import write_json
+    from lamar.report.times import collect, times_path
+
+    found = collect(Path(), dataset, machine, params.load().tracking.experiment)
+    if not found:
+        raise LamarError(f"{dataset}: MLflow knows of no training that ended with the ranks in ranks/{dataset}")
+    write_json(times_path(Path(), dataset), found)
+    say(f"{times_path(Path(), dataset)}: {', '.join(found)}")
+
+
+@main.command()
+@click.argument("dataset")
 @click.argument("generator")
 @user_errors
 def rate(dataset: str, generator: str) -> None:
@@ -166,3 +188,40 @@ def rate(dataset: str, generator: str) -> None:
         sheet.with_columns(pl.lit("").alias(question) for question in QUESTIONS).write_csv(unfinished)
     say(f"{page}: rate in a browser and export, or fill {table}")
     say(f"then save the CSV as data/ratings/{dataset}/{generator}/NAME.csv")
+
+
+@main.command()
+@click.argument("dataset")
+@click.argument("generator")
+@click.option("--judge", required=True, help="An entry of generators: who is asked, within its budget.")
+@user_errors
+def judge(dataset: str, generator: str, judge: str) -> None:
+    """Have an LLM rate the sheet that people rate.
+
+    Signals of GENERATOR for DATASET; its answers are kept apart from the people's.
+    """
+    from pathlib import Path
+
+    from lamar.analysis.judge import filled, sheet_questions, write_filled
+    from lamar.analysis.ratings import QUESTIONS, read_sheet
+    from lamar.signals.generate import answers
+
+    chosen = params.load()
+    attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
+    params.entry(chosen.generators, "generator", generator)
+    model = params.entry(chosen.generators, "generator", judge)
+    sheet = read_sheet(dataset, generator, attributes, chosen.ratings)
+    asked = sheet_questions(sheet, attributes, model)
+    answered = answers(asked, dataset, judge, model, chosen.generate, earlier=_already_asked(dataset, judge))
+    table = filled(sheet, asked, answered)
+    path = write_filled(table, Path("data/ratings", dataset, generator), judge)
+    unread = sum("" in row for row in table.select(*QUESTIONS).iter_rows())
+    say(f"{path}: {table.height} signals rated by an LLM" + (f", {unread} of them not readably" if unread else ""))
+
+
+def _already_asked(dataset: str, generator: str):  # noqa: ANN202
+    """The questions about signals, whose answers count on a generator's budget; none before a prompt is proposed."""
+    try:
+        return _questions(dataset, generator)[0]
+    except LamarError:
+        return []

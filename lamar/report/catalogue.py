@@ -17,7 +17,7 @@ from lamar.report.charts import SimilarityLine, similarity_lines
 class SignalSet:
     """A generator's signals. name: "Primary Use Case", '' when the signals are not here; examples: (title, signal).
 
-    diversity, ratings: what these stages wrote, empty where they did not run; cost: tokens read and written.
+    diversity, ratings, usage: what these stages wrote, empty where they did not run.
     """
 
     generator: str
@@ -27,7 +27,7 @@ class SignalSet:
     diversity: dict[str, Any]
     lines: list[SimilarityLine]
     ratings: dict[str, Any]
-    cost: dict[str, int]
+    usage: dict[str, Any]
 
 
 def read_statistics(root: Path, dataset: str) -> dict[str, Any]:
@@ -58,22 +58,12 @@ def _signal_set(root: Path, quality: Path, chosen: Report) -> SignalSet:
         _read(quality.with_name("diversity.json")),
         similarity_lines(quality.with_name("similarity.csv")),
         _read(quality.with_name("ratings.json")),
-        _cost(root / "data/responses" / dataset / f"{generator}.jsonl"),
+        _read(quality.with_name("usage.json")),
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
-
-
-def _cost(responses: Path) -> dict[str, int]:
-    """Answers and tokens; empty when the answers are not here."""
-    if not responses.exists():
-        return {}
-    answers = pl.read_ndjson(responses, schema={"input_tokens": pl.Int64, "output_tokens": pl.Int64})
-    return {"answers": answers.height} | {
-        name.replace("_", " "): answers[name].sum() for name in ("input_tokens", "output_tokens")
-    }
 
 
 def _examples(signals: pl.DataFrame, items: pl.DataFrame, chosen: Report) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from lamar.report.results import Result
+from lamar.report.words import percent
 
 HEADROOM = 1.06  # the longest bar, whisker included, leaves a little room
 
@@ -40,12 +41,21 @@ class Line:
     result: Result
     points: str
 
+    @property
+    def single(self) -> bool:
+        """Whether it is one epoch: a dot."""
+        return len(set(self.points.split())) == 1
+
 
 @dataclass(frozen=True)
 class Panel:
-    """Learning curves on one pair of axes. epochs, values: ticks (percent from the left or from the top, label)."""
+    """Learning curves on one pair of axes. epochs, values: ticks (percent from the left or from the top, label).
+
+    summary: the same in words.
+    """
 
     title: str
+    summary: str
     results: list[Result]
     lines: list[Line]
     epochs: list[tuple[float, str]]
@@ -84,11 +94,24 @@ class GroupChart:
 
 
 @dataclass(frozen=True)
+class Glance:
+    """A dataset's compared pairs: relative improvement of NDCG@10 with its interval. zero: percent of the axis."""
+
+    dataset: str
+    zero: float
+    whiskers: list[Whisker]
+
+
+@dataclass(frozen=True)
 class SimilarityLine:
-    """Share of highly similar signals over thresholds, by one similarity model. points: as in Line; table: as text."""
+    """Share of highly similar signals over thresholds, by one similarity model. points: as in Line; table: as text.
+
+    ticks: the thresholds (percent from the left, label).
+    """
 
     model: str
     points: str
+    ticks: list[tuple[float, str]]
     table: list[tuple[str, int, str]]
 
 
@@ -116,11 +139,18 @@ def curves(folder: Path, results: list[Result]) -> list[Panel]:
             same = f"{result.model} {json.dumps(result.signature['settings'], sort_keys=True)}"
             groups.setdefault(same, []).append((result, curve))
     wanted = {"validation_ndcg@10": "validation NDCG@10", "loss": "training loss"}
+    models = [group[0][0].model for group in groups.values()]
     return [
-        _panel(f"{group[0][0].model}: {title}", column, group)
+        _panel(f"{_name(group, models)}: {title}", column, group)
         for group in groups.values()
         for column, title in wanted.items()
     ]
+
+
+def _name(group: list[tuple[Result, pl.DataFrame]], models: list[str]) -> str:
+    """The model of a group, or its runs when another group has the same model in other settings."""
+    model = group[0][0].model
+    return model if models.count(model) == 1 else ", ".join(result.run for result, _ in group)
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -142,11 +172,21 @@ def _panel(title: str, column: str, group: list[tuple[Result, pl.DataFrame]]) ->
     results = [result for result, _ in group]
     return Panel(
         title,
+        "; ".join(_in_words(result, table) for result, table in zip(results, tables, strict=True)),
         results,
         [line for result, table in zip(results, tables, strict=True) for line in _lines(result, table, x, y)],
         [(x(tick), f"{tick:.0f}") for tick in epochs if 1 <= tick <= last],
         [(y(tick), f"{tick:g}") for tick in ticks],
     )
+
+
+def _in_words(result: Result, table: pl.DataFrame) -> str:
+    """How the values of a table (seed, step, value) go: from the mean over seeds at the first step to the extremes."""
+    if table.is_empty():
+        return f"{result.run}: no values"
+    first = table.filter(pl.col("step") == pl.col("step").min())["value"].mean()
+    ends = f"lowest {table['value'].min():.4f}, highest {table['value'].max():.4f}"
+    return f"{result.run} begins at {first:.4f}, {ends} over {table['step'].max()} epochs"
 
 
 def _lines(result: Result, table: pl.DataFrame, x: _Axis, y: _Axis) -> list[Line]:
@@ -180,6 +220,21 @@ def _whisker(x: _Axis, row: dict[str, Any]) -> Whisker:
     return Whisker(row["run"], row["against"], *places, value, f"{low} to {high}")
 
 
+def glances(pairs: dict[str, list[dict[str, Any]]]) -> list[Glance]:
+    """One for each dataset whose pairs have a ratio, all on one axis; pairs: as `significance` writes them."""
+    found = {dataset: [pair for pair in own if pair["ndcg@10"]["relative"]] for dataset, own in pairs.items()}
+    ends = [end for own in found.values() for pair in own for end in pair["ndcg@10"]["relative"].values()]
+    x = _Axis(min([0.0, *ends]), max([0.0, *ends]))
+    return [Glance(dataset, x(0.0), [_share(x, pair) for pair in own]) for dataset, own in found.items() if own]
+
+
+def _share(x: _Axis, pair: dict[str, Any]) -> Whisker:
+    relative = pair["ndcg@10"]["relative"]
+    places = [x(relative[name]) for name in ("value", "low", "high")]
+    value, low, high = (percent(relative[name]) for name in ("value", "low", "high"))
+    return Whisker(pair["run"], pair["against"], *places, value, f"{low} to {high}")
+
+
 def similarity_lines(path: Path) -> list[SimilarityLine]:
     """The similarity curves of a generator, from similarity.csv; thresholds from left to right, shares upwards."""
     if not path.exists():
@@ -190,6 +245,7 @@ def similarity_lines(path: Path) -> list[SimilarityLine]:
         SimilarityLine(
             model,
             " ".join(f"{x(at)},{y(share)}" for at, share in line.select("threshold", "share").iter_rows()),
+            [(x(at), f"{at:g}") for at in line["threshold"]],
             [(f"{at:g}", rows, f"{share:.1%}") for at, rows, share in line.select("threshold", "rows", "share").rows()],
         )
         for (model,), line in table.group_by("similarity", maintain_order=True)

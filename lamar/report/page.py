@@ -13,19 +13,24 @@ from lamar.evaluation.metrics import METRICS
 from lamar.params import Params
 from lamar.report.browser import as_script, browser_data, largest_moves
 from lamar.report.catalogue import SignalSet, read_signal_sets, read_statistics
-from lamar.report.charts import Bars, GroupChart, Panel, bars, curves, group_charts
+from lamar.report.charts import Bars, GroupChart, Panel, bars, curves, glances, group_charts
 from lamar.report.comparison import Difference, best, differences
+from lamar.report.costs import Cost, costs
 from lamar.report.evidence import Evidence, letters, marks, read_evidence
 from lamar.report.provenance import revisions
 from lamar.report.results import Result, load_results
-from lamar.report.tables import LABELS, percent
+from lamar.report.tables import LABELS
+from lamar.report.words import duration, percent
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """Everything the page says about one dataset. browser: see `browser_data`; revisions: of its metrics files."""
+    """Everything the page says about one dataset. browser: see `browser_data`; revisions: of its metrics files.
+
+    untried: controls of params.yaml under which nothing was run.
+    """
 
     name: str
     results: list[Result]
@@ -33,6 +38,8 @@ class Chapter:
     differences: list[Difference]
     bars: Bars
     curves: list[Panel]
+    costs: list[Cost]
+    untried: list[str]
     statistics: dict[str, Any]
     signals: list[SignalSet]
     evidence: Evidence
@@ -64,6 +71,8 @@ def _chapter(root: Path, name: str, results: list[Result], chosen: Params, made_
         differences(results),
         bars(results),
         curves(root / "metrics" / name / "curves", results),
+        costs(root, name, results),
+        _untried(results, chosen),
         read_statistics(root, name),
         read_signal_sets(root, name, chosen.report),
         evidence,
@@ -71,6 +80,11 @@ def _chapter(root: Path, name: str, results: list[Result], chosen: Params, made_
         browser_data(root, name, results),
         made_by,
     )
+
+
+def _untried(results: list[Result], chosen: Params) -> list[str]:
+    tried = {result.signature["control"] for result in results}
+    return [name for name, features in chosen.features.items() if features.control not in tried]
 
 
 def render(contents: list[Chapter]) -> str:
@@ -83,12 +97,15 @@ def render(contents: list[Chapter]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"change": _change, "json": as_script, "percent": percent}
+    environment.filters |= {"change": _change, "duration": duration, "json": as_script, "percent": percent}
     environment.globals |= {"marks": marks, "letters": letters, "largest_moves": largest_moves, "compared": COMPARED}
     script = (HERE / "script.js").read_text(encoding="utf-8")
     allowed = b64encode(sha256(script.encode()).digest()).decode()
     page = environment.get_template("page.html")
-    return page.render(chapters=contents, metrics=METRICS, labels=LABELS, script=script, allowed=allowed)
+    glance = glances({chapter.name: chapter.evidence.pairs for chapter in contents})
+    return page.render(
+        chapters=contents, glances=glance, metrics=METRICS, labels=LABELS, script=script, allowed=allowed
+    )
 
 
 def _change(relative: float | None) -> str:
@@ -103,6 +120,7 @@ def summary(contents: list[Chapter]) -> dict[str, Any]:
             "runs": {result.run: _run(result) for result in chapter.results},
             "differences": [_difference(difference) for difference in chapter.differences],
             "significance": chapter.evidence.significance,
+            "costs": {cost.result.run: _spent(cost) for cost in chapter.costs},
         }
         for chapter in contents
     }
@@ -110,6 +128,10 @@ def summary(contents: list[Chapter]) -> dict[str, Any]:
 
 def _run(result: Result) -> dict[str, Any]:
     return {"model": result.model, "features": result.features, "seeds": result.seeds, **result.metrics}
+
+
+def _spent(cost: Cost) -> dict[str, Any]:
+    return {"seconds": cost.seconds, "machine": cost.machine, "signals": cost.usage}
 
 
 def _difference(difference: Difference) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lamar.analysis.runs import COMPARED
 from lamar.evaluation.metrics import METRICS
 from lamar.report.evidence import Evidence, letters, marks
 from lamar.report.results import Result
+from lamar.report.words import percent
 
 LABELS = {name: name.upper().replace("RECALL", "Recall") for name in METRICS}
 
@@ -76,11 +77,6 @@ def relative(found: dict[str, Any]) -> list[str]:
     if ends is None:
         return ["–", "–"]
     return [percent(ends["value"]), f"{percent(ends['low'])} to {percent(ends['high'])}"]
-
-
-def percent(share: float) -> str:
-    """0.0312 as +3.1%, with a true minus sign."""
-    return f"{share:+.1%}".replace("-", "−")
 
 
 def _who(pair: dict[str, Any]) -> list[str]:

@@ -60,6 +60,31 @@ def test_a_judge_is_reported_beside_the_people_and_never_among_them():
     assert told["usefulness"]["alpha"] == 1
 
 
+def test_what_a_judge_said_unreadably_is_left_out(tmp_path):
+    write(tmp_path, "ann", [("1", "1"), ("0.5", "0"), ("0", "1")])
+    write(tmp_path, "judge-llm", [("1", ""), ("", ""), ("0", "1")])
+    (judge,) = (found := summarise(read_raters(tmp_path, SHEET), 3))["judges"]
+    assert found["raters"] == 1
+    assert judge["read"] == 1
+    assert judge["relevancy"] == {"average": 1.5, "percent": 50.0, "alpha": 1.0}  # of 3, at the mean of two
+    assert judge["usefulness"]["percent"] == 100
+    assert judge["usefulness"]["alpha"] is None  # one item that both rated
+
+
+def test_a_judges_file_is_no_persons(tmp_path):
+    path = write(tmp_path, "judge-llm", [("1", "1")] * 3, SHEET.with_columns(judge=pl.lit("a-model")))
+    assert summarise(read_raters(tmp_path, SHEET), 3)["raters"] == 0
+    path.rename(tmp_path / "ann.csv")
+    with pytest.raises(LamarError, match=r"ann\.csv: was filled by the LLM a-model, not by a person"):
+        read_raters(tmp_path, SHEET)
+
+
+def test_a_judge_without_any_answer_is_asked_again(tmp_path):
+    write(tmp_path, "judge-llm", [("1", "")] * 3)
+    with pytest.raises(LamarError, match=r"judge-llm\.csv: no usefulness at all; ask the judge again"):
+        read_raters(tmp_path, SHEET)
+
+
 def test_nobody_has_rated():
     assert summarise([], 15) == {"items": 15, "raters": 0, "judges": []}
 

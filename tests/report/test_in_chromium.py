@@ -40,6 +40,7 @@ def test_the_page_works(page):
     searches(page)
     is_legible_in_light_and_dark(page)
     fits_a_phone(page)
+    prints_dark_on_light(page)
     assert page.errors == []
 
 
@@ -80,3 +81,13 @@ def is_legible_in_light_and_dark(page: Page) -> None:
 def fits_a_phone(page: Page) -> None:
     page.call("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
     assert page.run("document.documentElement.scrollWidth") <= 360
+
+
+def prints_dark_on_light(page: Page) -> None:
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    page.call("Emulation.setEmulatedMedia", media="print", features=dark)
+    assert page.run(LOW_CONTRAST) == []
+    red = "Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"
+    assert page.run(red) > 240
+    exact = "[...document.querySelectorAll('.fill, .dot')].every(e => getComputedStyle(e).printColorAdjust === 'exact')"
+    assert page.run(exact)

@@ -85,9 +85,8 @@ def root(tmp_path) -> Path:
     pl.DataFrame(signals).write_parquet(tmp_path / "data/signals/tiny/writer.parquet")
     write_ranks(tmp_path, "recformer-original", [9, 99])
     write_ranks(tmp_path, "recformer-lamar", [0, 79])
-    responses = tmp_path / "data/responses/tiny/writer.jsonl"
-    responses.parent.mkdir(parents=True)
-    responses.write_text('{"item_id": "a", "input_tokens": 1200, "output_tokens": 20}\n' * 2)
+    usage = {"requests": 2, "input_tokens": 2400, "output_tokens": 40, "cost_usd": 0.25, "retries": 0}
+    (tmp_path / "metrics/tiny/writer/usage.json").write_text(json.dumps(usage))
     (tmp_path / "metrics/tiny/writer/similarity.csv").write_text(
         "similarity,threshold,rows,share\nsmall,0.6,3,0.75\nsmall,0.9,0,0.0\n"
     )
@@ -185,10 +184,13 @@ def test_the_page_is_whole_and_asks_nobody(root, chosen):
 
 
 def test_the_page_shows_results_differences_curves_and_statistics(root, chosen):
-    text = " ".join(re.sub(r"<[^>]+>", " ", render(chapters(root, chosen))).replace("&nbsp;", " ").split())
+    text = words(root, chosen)
     assert "recformer lamar 0.0505 ± 0.0020" in text
     assert "recformer-lamar against recformer-original : NDCG@10 +1.0% ; no significance test was made" in text
-    assert "2 answers, 2,400 input tokens, 40 output tokens" in text
+    assert "2 answers: 2,400 tokens read, 40 written, $0.25" in text
+    assert "recformer-lamar 0.0505 not recorded – 2 2,400 40 0.25" in text
+    assert "recformer-original 0.0500 not recorded – – – – –" in text
+    assert "Controls without results here: random-words, description, signal-only." in text
     assert "small 0.6 3 75.0%" in text
     assert "Not yet rated." in text
     assert "popularity 0.0200" in text
@@ -211,12 +213,47 @@ def test_the_page_shows_intervals_verdicts_and_groups(root, chosen):
         'popularity,> 20,1234,recformer-lamar,"",ndcg@10,0.05,0.04,0.06\n'
         "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
     )
-    text = " ".join(re.sub(r"<[^>]+>", " ", render(chapters(root, chosen))).replace("&nbsp;", " ").split())
+    text = words(root, chosen)
     assert "between +5.0% and +20.0%. Significant (p = 0.0060, corrected)." in text
+    assert "p = 0.0060, corrected), but the interval, which counts the chance of other seeds as well" in text
+    assert "recformer-lamar against recformer-placebo, tiny +10.0% +5.0% to +20.0% significant 3 seeds" in text
     assert "0.0505 ± 0.0020 b 0.0400 to 0.0600" in text
     assert "1,234 users" in text
     assert "recformer-lamar against recformer-placebo: +0.0100" in text
     assert "+5.0% to +20.0%" in text
+
+
+def test_a_judge_stands_apart_from_the_people(root, chosen):
+    told = {"average": 1.5, "percent": 75.0, "alpha": None}
+    judge = {"name": "writer", "read": 1, "relevancy": told, "usefulness": told}
+    ratings = root / "metrics/tiny/writer/ratings.json"
+    ratings.write_text(json.dumps({"items": 2, "raters": 0, "judges": [judge]}))
+    text = words(root, chosen)
+    assert "Not yet rated." in text
+    assert "writer wrote them itself 1 answers could be read relevancy 1.50 75.0% not yet rated" in text
+    people = {question: told | {"alpha": 0.5} for question in ("relevancy", "usefulness")}
+    agreeing = judge | {"read": 2, "usefulness": told | {"alpha": -0.25}}
+    ratings.write_text(json.dumps({"items": 2, "raters": 3, "judges": [agreeing], **people}))
+    text = words(root, chosen)
+    assert "3 people, each signal 0, 0.5 or 1" in text
+    assert "relevancy 1.50 75.0% 0.50" in text
+    assert "usefulness 1.50 75.0% -0.25" in text
+
+
+def test_times_are_shown_for_the_ranks_they_were_taken_of(root, chosen):
+    digest = sha256((root / "ranks/tiny/full/recformer-lamar.parquet").read_bytes()).hexdigest()
+    times = {"recformer-lamar": {"machine": "a laptop", "ranks": digest, "seconds": {"0": 300.0, "1": 420.0, "2": 0.0}}}
+    (root / "metrics/tiny/times.json").write_text(json.dumps(times))
+    text = words(root, chosen)
+    assert "recformer-lamar 0.0505 12 min 4.0 min 2 2,400 40 0.25" in text
+    assert "by the clock, on a laptop;" in text
+    write_ranks(root, "recformer-lamar", [1, 79])
+    assert "recformer-lamar 0.0505 not recorded" in words(root, chosen)
+
+
+def words(root: Path, chosen: params.Params) -> str:
+    """The text of the page."""
+    return " ".join(re.sub(r"<[^>]+>", " ", render(chapters(root, chosen))).replace("&nbsp;", " ").split())
 
 
 def significance() -> dict:
