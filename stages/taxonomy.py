@@ -48,7 +48,7 @@ def main(dataset: str, run: str) -> None:
     write_json(Path("metrics", dataset, run, "taxonomy.json"), {**counts, "usage": asker.keep()})
     say(
         f"{dataset}, {run}: {', '.join(taxonomy.features)}; {counts['values']:,} values in {counts['combinations']:,} "
-        f"combinations, {counts['outside']:,} answers outside the taxonomy, {counts['without_values']:,} items without"
+        f"combinations, {counts['outside']:,} outside the taxonomy, {counts['without_values']:,} items without any"
     )
 
 

@@ -13,5 +13,5 @@ def texts(items: pl.DataFrame, words: int) -> list[dict[str, str]]:
     items: the columns of the stage `sequences`, the first being the item.
     """
     rows = items.drop("item").iter_rows(named=True)
-    cut = ({name: as_data(" ".join(text.split()[:words])) for name, text in row.items()} for row in rows)
+    cut = ({name: " ".join(as_data(text).split()[:words]) for name, text in row.items()} for row in rows)
     return [{name: text for name, text in row.items() if text} for row in cut]

@@ -70,7 +70,7 @@ def parse(text: str, whole: bool = True) -> dict[str, tuple[str, ...]]:
     features: dict[str, list[str]] = {"": []}  # what stands under no name
     names = {"": ""}
     name = ""
-    for line in MARKDOWN.sub("", text).splitlines():
+    for line in map(as_data, MARKDOWN.sub("", text).splitlines()):
         before, colon, listed = BULLET.sub("", line).partition(":")
         if colon:
             label = _label(before)
@@ -99,7 +99,7 @@ def _values(listed: str) -> list[str]:
 
 def _label(text: str) -> str:
     """A name or a value without bullets, brackets and quotes; '' when it is none."""
-    label = " ".join(BULLET.sub("", as_data(text)).strip(EDGES).split())
+    label = " ".join(BULLET.sub("", text).strip(EDGES).split())
     fits = len(label) <= LONGEST and len(label.split()) <= WORDS
     return label if fits and plain(label) else ""
 

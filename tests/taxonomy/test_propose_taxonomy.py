@@ -63,7 +63,9 @@ def test_what_cannot_be_read_is_asked_for_once_more_in_the_same_chat():
 
 
 def test_twice_unreadable_is_one_line():
-    with pytest.raises(LamarError, match=r"^'I like films\.' is no taxonomy of movies: 0 of 5 features .* llm") as raised:
+    with pytest.raises(
+        LamarError, match=r"^'I like films\.' is no taxonomy of movies: 0 of 5 features .* llm"
+    ) as raised:
         propose(Scripted("I cannot.", "I like\nfilms."), "movies", ["title"])
     assert "\n" not in str(raised.value)
 

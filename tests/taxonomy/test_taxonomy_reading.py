@@ -11,7 +11,7 @@ from lamar.taxonomy.taxonomy import Taxonomy
 DARK = {"Genre": "Horror", "Mood": "Dark", "Era": "1990s", "Audience": "Adults", "Pace": "Fast"}
 
 
-@pytest.mark.parametrize(("said", "row"), zip(FILMS.values(), VALUES, strict=True), ids=list(FILMS))
+@pytest.mark.parametrize(("said", "row"), list(zip(FILMS.values(), VALUES, strict=True)), ids=list(FILMS))
 def test_case_order_format_and_words_around_do_not_matter(said, row):
     values = dict(zip(TAXONOMY.features, row, strict=True))
     assert read(said, TAXONOMY).values == {name: value for name, value in values.items() if value}
