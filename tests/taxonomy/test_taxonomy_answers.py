@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from taxonomist import REPOSITORY
 
 from lamar import params
+from lamar.errors import LamarError
 from lamar.llm import journal, local
 from lamar.params import LocalGenerator, Params
 from lamar.taxonomy.answers import Asker
@@ -44,7 +44,5 @@ def test_a_local_llm_is_asked_once(chosen: Params, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_unknown_llm_is_named(chosen: Params) -> None:
-    from lamar.errors import LamarError
-
     with pytest.raises(LamarError, match="no generator named 'gpt'; known: qwen-coder"):
         Asker(chosen, "ml-100k", "gpt", KEPT)
