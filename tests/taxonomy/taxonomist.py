@@ -72,7 +72,7 @@ class Taxonomist:
             (title,) = re.findall(r"^Title: (.*)$", question.split("\nItem:\n")[1], re.MULTILINE)
             return self.films[title]
         if "\nThe user chose:\n" in question:
-            *_, newest = re.findall(r"^- (.*?);", question, re.MULTILINE)
+            *_, newest = re.findall(r"^- (.*) \[", question, re.MULTILINE)
             return LIKED[newest]
         return self.proposals.pop(0) if len(self.proposals) > 1 else self.proposals[0]
 

@@ -66,8 +66,8 @@ def test_the_whole_question_about_a_user():
     assert TAXONOMY.text in head
     assert TAXONOMY.form in head
     assert history == (
-        "- Airplane! (1980); Comedy [Comedy, Light, 1980s, unknown, Fast]\n"
-        "- Alien (1979); Horror; In space nobody hears [Horror, Dark, 1970s, Adults, Slow]\n"
+        "- Airplane! (1980) [Comedy, Light, 1980s, unknown, Fast]\n"
+        "- Alien (1979) [Horror, Dark, 1970s, Adults, Slow]\n"
         "Answer:"
     )
 

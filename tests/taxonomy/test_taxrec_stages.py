@@ -125,13 +125,11 @@ def test_with_signals_items_are_asked_about_anew_and_the_taxonomy_is_not(server:
     for name in RUNS:
         assert run("sequences", "taxonomy", "taxrec", "evaluate", run=name) == 0
     assert set(server.asked.values()) == {1}
-    assert server.requests == 2 * QUESTIONS - 1
+    assert server.requests == QUESTIONS + len(FILMS)  # users' items have the same values as before
     asked = [body["messages"][-1]["content"] for body in server.bodies]
     items = [question.split("\nItem:\n")[1] for question in asked if "\nItem:\n" in question]
     assert "Title: Fargo (1996)\nGenre: Film\nAnswer:" in items
     assert "Title: Fargo (1996)\nGenre: Film\nMood and Themes: About Fargo (1996).\nAnswer:" in items
-    histories = [question.split("The user chose:\n")[1] for question in asked if "The user chose:\n" in question]
-    assert sum("; About Fargo (1996). [Drama, Dark, 1990s, Adults, Slow]" in history for history in histories) == 1
     runs = read_runs("ml-100k", RUNS)
     assert pairs({found.run: found.signature for found in runs}) == [(LAMAR, ORIGINAL)]
 
