@@ -13,10 +13,11 @@ from lamar import params
 from lamar.console import say, user_errors
 from lamar.errors import LamarError
 from lamar.files import write_json, write_parquet
-from lamar.taxonomy import classify
+from lamar.taxonomy import classify, values
 from lamar.taxonomy.answers import FOLDER, Asker
 from lamar.taxonomy.items import texts
 from lamar.taxonomy.propose import propose
+from lamar.taxonomy.reading import read
 
 
 @click.command()
@@ -40,11 +41,11 @@ def main(dataset: str, run: str) -> None:
     proposal = propose(lambda chats: asker.ask(chats, settings.proposal_tokens), source.about, source.attributes)
     taxonomy = proposal.taxonomy
     asked = classify.questions(texts(items, settings.attribute_words), taxonomy, source.about)
-    found = classify.readings(asker.ask(asked), taxonomy)
+    found = [read(answer.text, taxonomy) for answer in asker.ask(asked)]
 
-    counts = classify.counts(found, taxonomy)
+    counts = values.counts(found, taxonomy)
     write_json(folder / f"{run}.json", {"features": taxonomy.features, "conversation": proposal.conversation})
-    write_parquet(folder / run / "items.parquet", classify.table(items["item"], found, taxonomy))
+    write_parquet(folder / run / "items.parquet", values.table(items["item"], found, taxonomy))
     write_json(Path("metrics", dataset, run, "taxonomy.json"), {**counts, "usage": asker.keep()})
     say(
         f"{dataset}, {run}: {', '.join(taxonomy.features)}; {counts['values']:,} values in {counts['combinations']:,} "

@@ -13,10 +13,11 @@ from lamar.console import say, user_errors
 from lamar.evaluation import ranks
 from lamar.evaluation.metrics import summarise
 from lamar.files import write_json
-from lamar.taxonomy import classify, profile
+from lamar.taxonomy import profile, values
 from lamar.taxonomy.answers import FOLDER, Asker
 from lamar.taxonomy.items import texts
 from lamar.taxonomy.rank import codes, ranked
+from lamar.taxonomy.reading import read
 from lamar.taxonomy.taxonomy import read_taxonomy
 from lamar.training.examples import read_users
 
@@ -36,24 +37,24 @@ def main(dataset: str, run: str) -> None:
     items = pl.read_parquet(f"data/sequences/{dataset}/{run}/items.parquet")
     users = read_users(f"data/sequences/{dataset}/{run}/histories.parquet")
     taxonomy = read_taxonomy(FOLDER / dataset / f"{run}.json")
-    values = pl.read_parquet(FOLDER / dataset / run / "items.parquet")
+    classified = pl.read_parquet(FOLDER / dataset / run / "items.parquet")
     asker = Asker(chosen, dataset, settings.llm, FOLDER / dataset / run / "users.jsonl")
 
-    shown = profile.lines(texts(items, settings.attribute_words), values)
+    shown = profile.lines(texts(items, settings.attribute_words), classified)
     histories = users.test.histories
     asked, left_out = profile.questions(histories, shown, taxonomy, source.about, settings.history_characters)
     cut = {"histories_cut": int((left_out > 0).sum()), "left_out": int(left_out.sum())}
     if cut["histories_cut"]:
         say(f"{cut['histories_cut']:,} of {len(asked):,} histories are too long: {cut['left_out']:,} items left out")
-    found = classify.readings(asker.ask(asked), taxonomy)
-    liked = classify.table(pl.Series("user", users.ids), found, taxonomy)
+    found = [read(answer.text, taxonomy) for answer in asker.ask(asked)]
+    liked = values.table(pl.Series("user", users.ids), found, taxonomy)
 
     (seed,) = settings.seeds
     with tracking.run(chosen.tracking, f"{dataset} {run} seed {seed}", settings.model_dump(), {}) as tracker:
-        table = ranked(codes(liked, taxonomy), codes(values, taxonomy), users.ids, users.test.targets, seed)
+        table = ranked(codes(liked, taxonomy), codes(classified, taxonomy), users.ids, users.test.targets, seed)
         tracker.metrics(summarise(table, "expected"))
     ranks.write(Path("ranks", dataset, settings.protocol, f"{run}.parquet"), table)
-    counts = cut | classify.counts(found, taxonomy)
+    counts = cut | values.counts(found, taxonomy)
     write_json(Path("metrics", dataset, run, "taxrec.json"), {**counts, "usage": asker.keep()})
     say(f"{dataset}, {run}: the target shares its score with {table['equal'].mean():,.0f} other items on average")
 

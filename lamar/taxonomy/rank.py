@@ -19,7 +19,7 @@ BLOCK = 1 << 25  # scores held at once, a byte each
 def codes(values: pl.DataFrame, taxonomy: Taxonomy) -> np.ndarray:
     """The place of each value in its feature's list, NONE for null: (rows, features) int16.
 
-    values: a column of values for every feature, as `lamar.taxonomy.classify.table` makes it.
+    values: a column of values for every feature, as `lamar.taxonomy.values.table` makes it.
     """
     columns = [
         values[name].replace_strict(list(listed), range(len(listed)), default=NONE, return_dtype=pl.Int16).to_numpy()
