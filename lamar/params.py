@@ -38,6 +38,7 @@ class Matrix(Section):
     sources: list[str]
     transfers: list[str]
     rankers: list[str]
+    taxrec: list[str]
     pretrained: list[str]
 
 
@@ -494,6 +495,21 @@ class LoraRun(Training):
         return "sampled"
 
 
+class TaxrecRun(Run):
+    """TAXREC: an LLM, any generator, classifies items and says which values a user would like. Nothing is random.
+
+    proposal_tokens: of the taxonomy; attribute_words: of each attribute and signal; history_characters: of the longest
+    history that is shown.
+    """
+
+    model: Literal["taxrec"]
+    seeds: Annotated[list[int], Field(min_length=1, max_length=1)]
+    llm: str
+    proposal_tokens: Positive
+    attribute_words: Positive
+    history_characters: Positive
+
+
 AnyRun = Annotated[
     PopularityRun
     | SasrecRun
@@ -503,7 +519,8 @@ AnyRun = Annotated[
     | PretrainedUnisrecRun
     | ZesrecRun
     | RecformerRun
-    | LoraRun,
+    | LoraRun
+    | TaxrecRun,
     Field(discriminator="model"),
 ]
 
@@ -659,6 +676,14 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _taxrec_has_its_own_list(self) -> Params:
+        for kind in ("runs", "transfers", "rankers", "taxrec"):
+            for name in getattr(self.matrix, kind):
+                if name in self.runs and isinstance(self.runs[name], TaxrecRun) != (kind == "taxrec"):
+                    raise ValueError(f"matrix.{kind}: {name} is {self.runs[name].model}; matrix.taxrec is for taxrec")
+        return self
+
+    @model_validator(mode="after")
     def _a_name_is_one_backbone(self) -> Params:
         for name in self.pretrained.keys() & self.backbones.keys():
             raise ValueError(f"pretrained.{name}: is the name of an entry of backbones, too; choose another")
@@ -691,6 +716,7 @@ class Params(Section):
         yield "matrix.sources", self.matrix.sources, "datasets"
         yield "matrix.transfers", self.matrix.transfers, "runs"
         yield "matrix.rankers", self.matrix.rankers, "runs"
+        yield "matrix.taxrec", self.matrix.taxrec, "runs"
         yield "matrix.similarity", self.matrix.similarity, "backbones"
         yield "signals.encoder", [self.signals.encoder], "backbones"
         yield "buckets.similarity", [self.buckets.similarity], "backbones"
@@ -703,7 +729,7 @@ class Params(Section):
             yield f"runs.{name}.features", [run.features], "features"
             if isinstance(run, RecformerRun):
                 yield f"runs.{name}.backbone", [run.backbone], "backbones or pretrained"
-            if isinstance(run, LoraRun):
+            if isinstance(run, LoraRun | TaxrecRun):
                 yield f"runs.{name}.llm", [run.llm], "generators"
         for name, made in self.pretrained.items():
             yield f"pretrained.{name}.sources", list(made.sources), "datasets"
@@ -752,4 +778,12 @@ def ranker(chosen: Params, name: str) -> LoraRun:
     run = entry(chosen.runs, "run", name)
     if not isinstance(run, LoraRun):
         raise LamarError(f"params.yaml: matrix.rankers: {name} ranks the whole catalogue; list it under matrix.runs")
+    return run
+
+
+def taxrec(chosen: Params, name: str) -> TaxrecRun:
+    """The run `name` of TAXREC. Raises LamarError when there is none, or it is one of another model."""
+    run = entry(chosen.runs, "run", name)
+    if not isinstance(run, TaxrecRun):
+        raise LamarError(f"params.yaml: runs.{name}: is {run.model}, not taxrec; the stage train is for it")
     return run

@@ -109,6 +109,10 @@ WRONG = [
     ("runs.recformer-lamar.dropout", 0.1, "runs.recformer-lamar: places_per_user: needs frozen_layers, and dropout 0"),
     ("runs.recformer-lamar.places_per_user", 1, "runs.recformer-lamar: places_per_user: fewer than positions_per_user"),
     ("runs.recformer-lamar.negatives", -1, "runs.recformer-lamar.negatives: Input should be greater than or equal"),
+    ("runs.taxrec-lamar.seeds", [0, 1], "runs.taxrec-lamar.seeds: List should have at most 1 item"),
+    ("runs.taxrec-lamar.llm", "gpt", "runs.taxrec-lamar.llm: no entry 'gpt' in generators"),
+    ("matrix.runs", ["taxrec-lamar"], "matrix.runs: taxrec-lamar is taxrec; matrix.taxrec is for taxrec"),
+    ("matrix.taxrec", ["sasrec"], "matrix.taxrec: sasrec is sasrec; matrix.taxrec is for taxrec"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
 ]
 
@@ -237,7 +241,7 @@ def test_names_are_those_of_entries(chosen):
     starts = chosen.backbones.keys() | chosen.pretrained.keys()
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= starts
     assert {made.backbone for made in chosen.pretrained.values()} <= chosen.backbones.keys()
-    assert {*TRAINERS, "lora"} == {run.model for run in chosen.runs.values()}
+    assert {*TRAINERS, "lora", "taxrec"} == {run.model for run in chosen.runs.values()}
 
 
 def test_the_signals_of_a_second_attempt_are_those_of_a_generator(tmp_path):

@@ -20,6 +20,7 @@ from lamar.report.evidence import Evidence, letters, marks, read_evidence
 from lamar.report.provenance import revisions
 from lamar.report.results import Result, load_results
 from lamar.report.tables import LABELS
+from lamar.report.ties import Ties, read_ties
 from lamar.report.words import duration, percent
 
 HERE = Path(__file__).parent
@@ -35,6 +36,7 @@ class Chapter:
     name: str
     results: list[Result]
     best: dict[str, float]
+    ties: dict[str, Ties]
     differences: list[Difference]
     bars: Bars
     curves: list[Panel]
@@ -68,6 +70,7 @@ def _chapter(root: Path, name: str, results: list[Result], chosen: Params, made_
         name,
         results,
         best(results),
+        read_ties(root, name, results),
         differences(results),
         bars(results),
         curves(root / "metrics" / name / "curves", results),
@@ -114,10 +117,10 @@ def _change(relative: float | None) -> str:
 
 
 def summary(contents: list[Chapter]) -> dict[str, Any]:
-    """Dataset -> runs (model, features, seeds, metrics) and differences (relative, whether within the noise)."""
+    """Dataset -> runs (model, features, seeds, metrics, ties) and differences (relative, whether within the noise)."""
     return {
         chapter.name: {
-            "runs": {result.run: _run(result) for result in chapter.results},
+            "runs": {result.run: _run(result, chapter.ties.get(result.run)) for result in chapter.results},
             "differences": [_difference(difference) for difference in chapter.differences],
             "significance": chapter.evidence.significance,
             "costs": {cost.result.run: _spent(cost) for cost in chapter.costs},
@@ -126,8 +129,9 @@ def summary(contents: list[Chapter]) -> dict[str, Any]:
     }
 
 
-def _run(result: Result) -> dict[str, Any]:
-    return {"model": result.model, "features": result.features, "seeds": result.seeds, **result.metrics}
+def _run(result: Result, ties: Ties | None) -> dict[str, Any]:
+    tied = {"tied_median": ties.median, "tied_mean": round(ties.mean, 2)} if ties else {}
+    return {"model": result.model, "features": result.features, "seeds": result.seeds, **result.metrics, **tied}
 
 
 def _spent(cost: Cost) -> dict[str, Any]:

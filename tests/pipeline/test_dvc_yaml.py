@@ -62,6 +62,12 @@ TRANSFERS = {  # with zesrec-lamar in matrix.runs and matrix.transfers, matrix.s
         "python stages/evaluate.py ml-100k zesrec-lamar --source ml-100k"
     ),
 }
+TAXREC = {  # with matrix.taxrec: [taxrec-lamar]
+    "taxrec-sequences@ml-100k-taxrec-lamar": "python stages/sequences.py ml-100k taxrec-lamar",
+    "taxonomy@ml-100k-taxrec-lamar": "python stages/taxonomy.py ml-100k taxrec-lamar",
+    "taxrec@ml-100k-taxrec-lamar": "python stages/taxrec.py ml-100k taxrec-lamar",
+    "evaluate-taxrec@ml-100k-taxrec-lamar": "python stages/evaluate.py ml-100k taxrec-lamar",
+}
 AGAIN = {  # with matrix.again: [qwen-coder]
     "again@ml-100k-qwen-coder": "python stages/again.py ml-100k qwen-coder",
 }
@@ -90,7 +96,7 @@ def expanded(folder: Path, **lists: str) -> list:
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
     lists = {"rankers": "lora-lamar", "runs": "zesrec-lamar", "sources": "ml-100k", "transfers": "zesrec-lamar"}
-    lists |= {"pretrained": "games", "again": "qwen-coder"}
+    lists |= {"pretrained": "games", "again": "qwen-coder", "taxrec": "taxrec-lamar"}
     return expanded(tmp_path_factory.mktemp("expanded"), **lists)
 
 
@@ -102,7 +108,7 @@ def test_the_whole_expansion(tmp_path):
 def test_the_expansion_with_every_list(stages):
     assert {
         stage.addressing.split(":")[-1]: stage.cmd for stage in stages
-    } == STAGES | AGAIN | PRETRAINED | RANKERS | TRANSFERS
+    } == STAGES | AGAIN | PRETRAINED | RANKERS | TAXREC | TRANSFERS
 
 
 def imported(file: Path) -> Iterator[Path]:

@@ -21,6 +21,7 @@ from lamar.report.comparison import differences
 from lamar.report.page import chapters, render, summary
 from lamar.report.provenance import revisions
 from lamar.report.results import Result
+from lamar.report.ties import Ties
 
 HOSTILE = '<script>alert("x")</script>'
 REPOSITORY = Path(__file__).parents[2]
@@ -291,6 +292,30 @@ def test_a_difference_from_one_seed_is_noise():
 def test_runs_of_other_settings_or_models_are_not_compared():
     other = result("recformer-original", 0.1, settings={"layers": 3})
     assert differences([other, result("sasrec-original", 0.1), result("recformer-lamar", 0.9)]) == []
+
+
+def test_what_ties_with_the_target_is_said_where_it_is_much(root, chosen):
+    path = root / "ranks/tiny/full/popularity.parquet"
+    columns = {"user": [7, 8, 9], "item": [0, 1, 0], "seed": 0, "greater": 5, "equal": [150, 30, 0], "candidates": 201}
+    write(path, pl.DataFrame(columns).cast(SCHEMA))
+    (chapter,) = chapters(root, chosen)
+    assert chapter.ties["popularity"] == Ties(median=30.0, mean=60.0, others=200)
+    assert chapter.ties["recformer-lamar"] == Ties(median=0.0, mean=0.0, others=199)
+    text = " ".join(re.sub(r"<[^>]+>", " ", render([chapter])).split())
+    expected = "share theirs with 30 other candidates or more, on average with 60.0 of 200 (30.0%)."
+    assert f"popularity gives many items one score: half of the targets {expected}" in text
+    assert "recformer-lamar gives many items" not in text
+    runs = summary([chapter])["tiny"]["runs"]
+    assert (runs["popularity"]["tied_median"], runs["popularity"]["tied_mean"]) == (30.0, 60.0)
+    assert "tied_mean" not in runs["recformer-placebo"]  # its ranks are not here
+
+
+def test_a_run_that_trains_nothing_is_made_by_its_own_stage(root, chosen):
+    path = root / "metrics/tiny/full/popularity.signature.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "taxrec"}))
+    page = render(chapters(root, chosen))
+    assert "python stages/taxrec.py tiny popularity" in page
+    assert "python stages/train.py tiny recformer-lamar" in page
 
 
 def test_bars():
