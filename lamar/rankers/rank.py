@@ -28,9 +28,9 @@ def rank(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The ranks table of all seeds, with the weights that `tune` left in the folder `trained`, and what was checked.
 
-    catalogue: of how many items the pools are the best, where they are. The checks are of all seeds together:
-    checked: how many pools; target_present: the share of all pools that have their target; orders, free: see lamar.rankers.checks. Raises LamarError
-    when the weights are not there or a score is NaN.
+    catalogue: of how many items the pools are the best, where they are. The checks are of all seeds together. checked:
+    how many pools; target_present: the share of all pools with their target; orders, free: see lamar.rankers.checks.
+    Raises LamarError when the weights are not there or a score is NaN.
     """
     rows = checks.sample(asked, run.prompts.checked, run.pools_seed)
     checked = asked.only(rows)

@@ -14,8 +14,8 @@ from lamar.errors import LamarError
 from lamar.files import sha256_of
 from lamar.llm import journal
 from lamar.llm.cache import RoomyLayer
-from lamar.llm.journal import Answer
 from lamar.llm.greedy import common_prefix
+from lamar.llm.journal import Answer
 from lamar.llm.local import LocalModel, cache_folder, identity
 from lamar.params import Adapter, LocalGenerator, entry, load
 from lamar.signals.generate import known_answers, questions

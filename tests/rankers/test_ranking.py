@@ -1,7 +1,6 @@
 """From scores to ranks, with and without the target in its pool; what is checked besides; the best items of a model."""
 
 import numpy as np
-import polars as pl
 import pytest
 
 from lamar.errors import LamarError
