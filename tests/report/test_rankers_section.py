@@ -25,8 +25,8 @@ class Cells(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
-        if tag == "div" and dict(attrs).get("role") == "region":
-            self.rows = self.tables.setdefault(dict(attrs)["aria-label"], [])
+        if tag == "div":
+            self.rows = self.tables.setdefault(dict(attrs).get("aria-label"), [])
         elif tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th"):
@@ -136,6 +136,6 @@ def test_an_incomplete_file_is_named(tmp_path, chosen):
     put(tmp_path, "full", "sasrec", [3, 4], 50)
     put(tmp_path, "sampled-20", "lora-lamar", [0, 1], 21)
     path = tmp_path / "metrics/ml-100k/sampled-20/lora-lamar.json"
-    path.write_text(json.dumps({name: 0.5 for name in METRICS}))
+    path.write_text(json.dumps(dict.fromkeys(METRICS, 0.5)))
     with pytest.raises(LamarError, match=r"sampled-20/lora-lamar.json: no ndcg@10"):
         chapters(tmp_path, chosen)
