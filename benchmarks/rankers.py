@@ -72,28 +72,27 @@ def padded_loss(model: LoraRanker, cases: Sequence[Case]) -> Tensor:
     return model.llm(input_ids=ids.to(device), attention_mask=seen.to(device), labels=labels.to(device)).loss
 
 
-def seconds(work: Callable[[], Any], rounds: int) -> float:
-    """The fastest of `rounds`; what the GPU still does counts, too."""
+def timed(work: Callable[[], Any], rounds: int) -> tuple[Any, float]:
+    """What `work` returns, and the seconds of the fastest of `rounds`; what the GPU still does counts, too."""
     taken = []
     for _ in range(rounds):
         started = time.perf_counter()
-        work()
+        value = work()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - started)
-    return min(taken)
+    return value, min(taken)
 
 
 def scoring(model: LoraRanker, pools: Sequence[Pool], run: LoraRun, rounds: int) -> dict[str, float]:
     """Pools a second of both ways; `difference`: the largest of their scores."""
     with torch.inference_mode(), fit.precision(run):
-        difference = np.abs(together(model, pools[:1]) - one_by_one(model, pools[:1])).max()
-        fast = seconds(lambda: together(model, pools), rounds)
-        slow = seconds(lambda: one_by_one(model, pools), rounds)
+        ours, fast = timed(lambda: together(model, pools), rounds)
+        plain, slow = timed(lambda: one_by_one(model, pools), rounds)
     return {
         "pools": len(pools),
         "candidates": len(pools[0].candidates),
-        "difference": round(float(difference), 6),
+        "difference": round(float(np.abs(ours - plain).max()), 6),
         "pools_per_second": round(len(pools) / fast, 4),
         "one_by_one_pools_per_second": round(len(pools) / slow, 4),
         "ratio": round(slow / fast, 2),
@@ -117,7 +116,7 @@ def training(model: LoraRanker, lessons: Lessons, run: LoraRun, prompts: int, ro
         model.zero_grad()
 
     tokens = sum(case.tokens for case in cases)
-    fast, slow = (seconds(lambda way=way: learn(way), rounds) for way in (packed_loss, padded_loss))
+    (_, fast), (_, slow) = (timed(lambda way=way: learn(way), rounds) for way in (packed_loss, padded_loss))
     padded = sum(len(batch) * max(case.tokens for case in batch) for batch in batches)
     return {
         "prompts": len(cases),
