@@ -3,7 +3,8 @@
 Scoring: all candidates of a pool in one pass that reads the prompt once, against a pass for each candidate, which reads
 the prompt every time. Training: prompts side by side in one row, each blind to the others, and logits of the answers
 alone, against what transformers does with a batch: padding, and logits of every token. Tokens are those of prompts and
-answers; padding does not count. After the stages `sequences` and `pools` of the run:
+answers; padding does not count. Without a GPU seconds are of the processor, all threads together. After the stages
+`sequences` and `pools` of the run:
 
     python benchmarks/rankers.py ml-100k lora-small-original
 """
@@ -73,14 +74,19 @@ def padded_loss(model: LoraRanker, cases: Sequence[Case]) -> Tensor:
 
 
 def timed(work: Callable[[], Any], rounds: int) -> tuple[Any, float]:
-    """What `work` returns, and the seconds of the fastest of `rounds`; what the GPU still does counts, too."""
+    """What `work` returns, and the seconds of the fastest of `rounds`.
+
+    Of the wall clock with a GPU; without one of the processor, so that other programs do not count.
+    """
+    gpu = torch.cuda.is_available()
+    clock = time.perf_counter if gpu else time.process_time
     taken = []
     for _ in range(rounds):
-        started = time.perf_counter()
+        started = clock()
         value = work()
-        if torch.cuda.is_available():
+        if gpu:
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
+        taken.append(clock() - started)
     return value, min(taken)
 
 
