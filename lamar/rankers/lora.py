@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from lamar import console
 from lamar.errors import LamarError
 from lamar.files import write_json, written_whole
 from lamar.llm.greedy import Greedy
@@ -121,8 +122,11 @@ class LoraRanker(nn.Module):
         limit = max(len(answer) for case in cases for answer in case.answers)
         decoder = Greedy(self.llm, self._tokenizer, max(1, self._run.row_tokens // (longest + limit)), limit)
         said = {}
-        for batch in decoder.written([list(case.question) for case in cases]):
-            said |= dict(batch)
+        with console.progress() as bar:
+            task = bar.add_task(f"{self._run.model} {self._run.features}", total=len(cases), note="free answers")
+            for batch in decoder.written([list(case.question) for case in cases]):
+                said |= dict(batch)
+                bar.advance(task, len(batch))
         return [
             (self._tokenizer.decode(said[number], skip_special_tokens=True), self._answers(pool))
             for number, pool in enumerate(pools)
