@@ -39,6 +39,8 @@ class Matrix(Section):
     transfers: list[str]
     rankers: list[str]
     taxrec: list[str]
+    pools: list[str]
+    retrievers: list[str]
     pretrained: list[str]
 
 
@@ -136,8 +138,15 @@ class Backbone(Section):
         return self
 
 
+class Adapter(Section):
+    """A fine-tuning of a local LLM: a folder that the stage `tune` wrote; sha256: of its adapter_model.safetensors."""
+
+    folder: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class LocalGenerator(Section):
-    """A local LLM (GGUF) that writes signals. `max_tokens` bounds an answer."""
+    """A local LLM (GGUF) that writes signals, as it is or with an adapter. `max_tokens` bounds an answer."""
 
     provider: Literal["local"]
     model: str
@@ -145,6 +154,7 @@ class LocalGenerator(Section):
     sha256: str
     sources: list[Source]
     max_tokens: Positive
+    adapter: Adapter | None = None
 
 
 class Price(Section):
@@ -459,27 +469,42 @@ class Pretrained(Fitting, Reading):
 
 
 class Prompts(Section):
-    """How many pools are drawn for training, validation and test."""
+    """How many pools are drawn for training, validation and test.
+
+    checked: how many of the test pools are ranked in another order, too, and answered freely.
+    """
 
     train: Positive
     validation: Positive
     test: Positive
+    checked: Positive
 
 
-class LoraRun(Training):
-    """An LLM that ranks pools of candidates, and its adapter (paper, section 4.2).
+class PoolRun(Run):
+    """A run that ranks pools of candidates. history: items shown; pools_seed: runs that share it share their pools."""
 
-    llm: a local generator, whose weights are used; history: items shown; attribute_words: of each attribute; answer:
-    what is learned and ranked, a candidate's title or its number; rank, alpha, dropout, targets: of the adapter;
-    row_tokens: tokens read at once when ranking.
-    """
-
-    model: Literal["lora"]
-    llm: str
     pools_seed: int
     prompts: Prompts
     history: Positive
-    candidates: Annotated[int, Field(ge=2)]
+
+
+class PoolPopularityRun(PoolRun):
+    """Popularity has nothing to set."""
+
+    model: Literal["pool-popularity"]
+
+
+class LoraRun(PoolRun, Training):
+    """An LLM that ranks pools of candidates, and its adapter (paper, section 4.2). No epochs: the LLM as it is.
+
+    llm: a local generator, whose weights are used; attribute_words: of each attribute; answer: what is learned and
+    ranked, a candidate's title or its number; rank, alpha, dropout, targets: of the adapter; row_tokens: tokens read at
+    once when ranking.
+    """
+
+    model: Literal["lora"]
+    epochs: Annotated[int, Field(ge=0)]
+    llm: str
     attribute_words: Positive
     answer: Literal["title", "label"]
     rank: Positive
@@ -488,11 +513,6 @@ class LoraRun(Training):
     targets: Annotated[list[str], Field(min_length=1)]
     gradient_checkpointing: bool
     row_tokens: Positive
-
-    @property
-    def protocol(self) -> str:
-        """What is ranked: `sampled`, the target among random other items (as many as its ranks table says)."""
-        return "sampled"
 
 
 class TaxrecRun(Run):
@@ -519,10 +539,32 @@ AnyRun = Annotated[
     | PretrainedUnisrecRun
     | ZesrecRun
     | RecformerRun
+    | PoolPopularityRun
     | LoraRun
     | TaxrecRun,
     Field(discriminator="model"),
 ]
+
+
+class PoolKind(Section):
+    """What stands in a pool: the target and random items, or the best `candidates` of the run `first`.
+
+    Among the best of a run the target may be missing.
+    """
+
+    candidates: Annotated[int, Field(ge=2)]
+    first: str | None = None
+
+    @property
+    def protocol(self) -> str:
+        """The name it must have, which stands in the paths of results: it says how many candidates there are."""
+        return f"{self.first}-{self.candidates}" if self.first else f"sampled-{self.candidates - 1}"
+
+
+class Tune(Section):
+    """Fine-tuning LLMs to rank pools. pools: what they learn on."""
+
+    pools: str
 
 
 class Prepare(Section):
@@ -654,6 +696,8 @@ class Params(Section):
     presets: dict[str, Any]
     runs: dict[str, AnyRun]
     pretrained: dict[str, Pretrained]
+    pools: dict[str, PoolKind]
+    tune: Tune
     prepare: Prepare
     propose: Propose
     generate: Generate
@@ -684,6 +728,15 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _pools_say_their_size(self) -> Params:
+        for name, kind in self.pools.items():
+            if name != kind.protocol:
+                raise ValueError(f"pools.{name}: call it {kind.protocol}: results must say what was ranked")
+        if self.tune.pools in self.pools and self.pools[self.tune.pools].first:
+            raise ValueError(f"tune.pools: {self.tune.pools} has no training pools; name one of random candidates")
+        return self
+
+    @model_validator(mode="after")
     def _a_name_is_one_backbone(self) -> Params:
         for name in self.pretrained.keys() & self.backbones.keys():
             raise ValueError(f"pretrained.{name}: is the name of an entry of backbones, too; choose another")
@@ -710,13 +763,17 @@ class Params(Section):
 
     def _references(self) -> Iterator[tuple[str, list[str], str]]:
         """Every place where names stand: its key, the names, and the table (or tables) whose entries they name."""
-        for table in ("datasets", "generators", "backbones", "runs", "pretrained"):
+        for table in ("datasets", "generators", "backbones", "runs", "pretrained", "pools"):
             yield f"matrix.{table}", getattr(self.matrix, table), table
         yield "matrix.again", self.matrix.again, "generators"
         yield "matrix.sources", self.matrix.sources, "datasets"
         yield "matrix.transfers", self.matrix.transfers, "runs"
         yield "matrix.rankers", self.matrix.rankers, "runs"
         yield "matrix.taxrec", self.matrix.taxrec, "runs"
+        yield "matrix.retrievers", self.matrix.retrievers, "runs"
+        yield "tune.pools", [self.tune.pools], "pools"
+        for name, kind in self.pools.items():
+            yield f"pools.{name}.first", [kind.first] if kind.first else [], "runs"
         yield "matrix.similarity", self.matrix.similarity, "backbones"
         yield "signals.encoder", [self.signals.encoder], "backbones"
         yield "buckets.similarity", [self.buckets.similarity], "backbones"
@@ -773,10 +830,10 @@ def entry(table: dict[str, Any], kind: str, name: str) -> Any:
     return table[name]
 
 
-def ranker(chosen: Params, name: str) -> LoraRun:
+def ranker(chosen: Params, name: str) -> PoolPopularityRun | LoraRun:
     """The run `name`, which ranks pools. Raises LamarError when there is none, or it ranks the whole catalogue."""
     run = entry(chosen.runs, "run", name)
-    if not isinstance(run, LoraRun):
+    if not isinstance(run, PoolRun):
         raise LamarError(f"params.yaml: matrix.rankers: {name} ranks the whole catalogue; list it under matrix.runs")
     return run
 
@@ -787,3 +844,8 @@ def taxrec(chosen: Params, name: str) -> TaxrecRun:
     if not isinstance(run, TaxrecRun):
         raise LamarError(f"params.yaml: runs.{name}: is {run.model}, not taxrec; the stage train is for it")
     return run
+
+
+def llm_sha256(chosen: Params, run: PoolRun) -> str | None:
+    """Of the weights of the LLM that a run ranks with; None where it needs none."""
+    return chosen.generators[run.llm].sha256 if isinstance(run, LoraRun) else None

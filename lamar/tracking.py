@@ -46,6 +46,10 @@ class Tracker:
         """Keep the final metrics."""
         self._write("log_batch", metrics=_metrics(values, step=0))
 
+    def files(self, folder: Path) -> None:
+        """Keep the files of a folder under its name."""
+        self._write("log_artifacts", local_dir=str(folder), artifact_path=folder.name)
+
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
         self._write("set_terminated", status=status)

@@ -1,4 +1,4 @@
-"""pools: what a ranker is asked: each user's last items and, among random candidates, the next one."""
+"""pools: what a ranker is asked: each user's last items and candidates, among which the next one is to be found."""
 
 from pathlib import Path
 
@@ -12,19 +12,31 @@ from lamar.files import write_parquet
 @click.command()
 @click.argument("dataset")
 @click.argument("ranker")
+@click.argument("kind")
 @user_errors
-def main(dataset: str, ranker: str) -> None:
-    """Write data/pools/DATASET/RANKER.parquet."""
+def main(dataset: str, ranker: str, kind: str) -> None:
+    """Write data/pools/DATASET/KIND/RANKER.parquet."""
+    import polars as pl
+
+    from lamar.errors import LamarError
     from lamar.rankers import pools
     from lamar.training.examples import read_sequences
 
-    run = params.ranker(params.load(), ranker)
+    chosen = params.load()
+    run, wanted = params.ranker(chosen, ranker), params.entry(chosen.pools, "pool", kind)
     sequences = read_sequences(dataset, ranker)
-    counts = run.prompts.model_dump()
-    table = pools.draw(sequences.users, sequences.items.height, counts, run.history, run.candidates, run.pools_seed)
-    write_parquet(Path("data/pools", dataset, f"{ranker}.parquet"), table)
-    drawn = dict(table["split"].value_counts().iter_rows())
-    say(f"{dataset}, {ranker}: pools of {run.candidates}: {', '.join(f'{drawn[name]:,} {name}' for name in counts)}")
+    settings = (run.prompts.model_dump(), run.history, wanted.candidates, run.pools_seed)
+    if wanted.first is None:
+        table = pools.draw(sequences.users, sequences.items.height, *settings)
+    else:
+        path = Path("data/retrieved", dataset, f"{wanted.first}.parquet")
+        if not path.exists():
+            raise LamarError(f"{path}: no such file; put {wanted.first} into matrix.retrievers and matrix.runs")
+        table = pools.draw_best(sequences.users, pl.read_parquet(path), *settings)
+    write_parquet(Path("data/pools", dataset, kind, f"{ranker}.parquet"), table)
+    drawn = ", ".join(f"{count:,} {split}" for split, count in table["split"].value_counts().sort("split").iter_rows())
+    present = table.filter(split="test").select(there=pl.col("place") != pools.MISSING)
+    say(f"{dataset}, {ranker}: {kind}: {drawn}; the target is in {present['there'].mean():.1%} of the test pools")
 
 
 if __name__ == "__main__":

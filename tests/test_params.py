@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from lamar.errors import LamarError
 from lamar.models import TRAINERS
 from lamar.params import Matrix, Params, entry, load
+from lamar.rankers.kinds import KINDS
 from lamar.signals.prompt import load_prompt
 
 REPOSITORY = Path(__file__).parents[1]
@@ -113,6 +114,14 @@ WRONG = [
     ("runs.taxrec-lamar.llm", "gpt", "runs.taxrec-lamar.llm: no entry 'gpt' in generators"),
     ("matrix.runs", ["taxrec-lamar"], "matrix.runs: taxrec-lamar is taxrec; matrix.taxrec is for taxrec"),
     ("matrix.taxrec", ["sasrec"], "matrix.taxrec: sasrec is sasrec; matrix.taxrec is for taxrec"),
+    ("pools.sampled-20.candidates", 1, "pools.sampled-20.candidates: Input should be greater than or equal to 2"),
+    ("pools.sampled-20.candidates", 22, "pools.sampled-20: call it sampled-21: results must say what was ranked"),
+    ("pools.sasrec-100.first", "sasrek", "pools.sasrec-100: call it sasrek-100"),
+    ("pools.gru-9", {"candidates": 9, "first": "gru"}, "pools.gru-9.first: no entry 'gru' in runs; known: "),
+    ("tune.pools", "sampled-7", "tune.pools: no entry 'sampled-7' in pools; known: recformer-lamar-100, sampled-20"),
+    ("tune.pools", "sasrec-100", "tune.pools: sasrec-100 has no training pools; name one of random candidates"),
+    ("matrix.retrievers", ["gru"], "matrix.retrievers: no entry 'gru' in runs; known: "),
+    ("generators.qwen-coder.adapter", {"folder": "x", "sha256": "y"}, "generators.qwen-coder.adapter.sha256: String"),
     ("datasets.ml-100k.sources.0.hub", "a/b", "datasets.ml-100k.sources.0: a source is exactly one of url, hub"),
 ]
 
@@ -241,7 +250,11 @@ def test_names_are_those_of_entries(chosen):
     starts = chosen.backbones.keys() | chosen.pretrained.keys()
     assert {run.backbone for run in chosen.runs.values() if run.model == "recformer"} <= starts
     assert {made.backbone for made in chosen.pretrained.values()} <= chosen.backbones.keys()
-    assert {*TRAINERS, "lora", "taxrec"} == {run.model for run in chosen.runs.values()}
+    assert {*TRAINERS, *KINDS, "taxrec"} == {run.model for run in chosen.runs.values()}
+
+
+def test_rankers_learn_on_pools_that_the_matrix_builds(chosen):
+    assert chosen.tune.pools in chosen.matrix.pools
 
 
 def test_the_signals_of_a_second_attempt_are_those_of_a_generator(tmp_path):

@@ -63,6 +63,21 @@ def test_a_run_that_fails_is_marked(root, monkeypatch):
     assert read_back(root, "failed")[2].info.status == "FAILED"
 
 
+def test_the_files_of_a_folder_are_kept_under_its_name(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    folder = tmp_path / "seed-0"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    with tracking.run(ON, "with files", {}, {}) as tracker:
+        tracker.files(folder)
+    client, _, kept = read_back(root, "with files")
+    assert [file.path for file in client.list_artifacts(kept.info.run_id, "seed-0")] == [
+        "seed-0/adapter_model.safetensors"
+    ]
+    (file,) = Path(root, "mlartifacts").rglob("adapter_model.safetensors")
+    assert file.read_bytes() == b"weights"
+
+
 def test_git_revision(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]

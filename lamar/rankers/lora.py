@@ -9,17 +9,28 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from lamar import console
+from lamar.errors import LamarError
+from lamar.files import write_json, written_whole
+from lamar.llm.greedy import Greedy
 from lamar.params import LoraRun
 from lamar.rankers.likelihood import Case, Row, answer_log_likelihoods, packed, row_of, token_log_likelihoods
 from lamar.rankers.pools import Pool
 from lamar.rankers.prompts import Catalogue
 
+ADAPTER, SETTINGS = "adapter_model.safetensors", "adapter_config.json"  # as peft names them
+
 
 class LoraRanker(nn.Module):
     """A causal LM with an adapter: of all its weights only the adapter's are trained and saved."""
 
-    def __init__(self, folder: Path, run: LoraRun, catalogue: Catalogue, train: Sequence[tuple[Pool, int]]) -> None:
-        """`folder`: a model as transformers saves it; `train`: pools and the places of their targets."""
+    def __init__(
+        self, folder: Path, name: str, run: LoraRun, catalogue: Catalogue, train: Sequence[tuple[Pool, int]]
+    ) -> None:
+        """`folder`: a model as transformers saves it, which its adapter says by `name`.
+
+        `train`: pools and the places of their targets.
+        """
         from peft import LoraConfig, get_peft_model
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -30,14 +41,15 @@ class LoraRanker(nn.Module):
         base = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation="sdpa")
         if run.gradient_checkpointing:
             base.activation_checkpointing_enable({"use_reentrant": False})
-        adapter = LoraConfig(
+        self._adapter = LoraConfig(
             r=run.rank,
             lora_alpha=run.alpha,
             lora_dropout=run.dropout,
             target_modules=list(run.targets),
             task_type="CAUSAL_LM",
         )
-        self.llm = get_peft_model(base, adapter)
+        self.llm = get_peft_model(base, self._adapter)
+        self._adapter.base_model_name_or_path = name  # peft puts the folder, which is this machine's
         self._train = [self._case(pool, only=place) for pool, place in train]
 
     def batches(self, rng: np.random.Generator) -> list[Row]:
@@ -76,11 +88,58 @@ class LoraRanker(nn.Module):
 
         set_peft_model_state_dict(self.llm, dict(state))
 
+    def save(self, folder: Path) -> None:
+        """Write the adapter as peft reads it: its weights, and its settings as the same bytes every time."""
+        from safetensors.torch import save_file
+
+        settings = {
+            name: sorted(value) if isinstance(value, set) else value for name, value in self._adapter.to_dict().items()
+        }
+        write_json(folder / SETTINGS, dict(sorted(settings.items())) | {"inference_mode": True})
+        with written_whole(folder / ADAPTER) as unfinished:
+            save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, unfinished)
+
+    def load(self, folder: Path) -> None:
+        """Take up an adapter that `save` wrote. Raises LamarError when it is not there or of another shape."""
+        from safetensors.torch import load_file
+
+        path = folder / ADAPTER
+        try:
+            self.load_state_dict(load_file(path))
+        except FileNotFoundError:
+            raise LamarError(f"{path}: no such file; run dvc repro tune") from None
+        except RuntimeError:
+            raise LamarError(f"{path}: the run's settings have changed since; run dvc repro tune") from None
+
+    def written(self, pools: Sequence[Pool]) -> list[tuple[str, list[str]]]:
+        """What the LLM answers to every pool if it may write anything, and what could be answered.
+
+        It writes until it ends the answer, or has as many tokens as the longest of all that could be answered.
+        """
+        self.eval()
+        cases = [self._case(pool) for pool in pools]
+        longest = max(len(case.question) for case in cases)
+        limit = max(len(answer) for case in cases for answer in case.answers)
+        decoder = Greedy(self.llm, self._tokenizer, max(1, self._run.row_tokens // (longest + limit)), limit)
+        said = {}
+        with console.progress() as bar:
+            task = bar.add_task(f"{self._run.model} {self._run.features}", total=len(cases), note="free answers")
+            for batch in decoder.written([list(case.question) for case in cases]):
+                said |= dict(batch)
+                bar.advance(task, len(batch))
+        return [
+            (self._tokenizer.decode(said[number], skip_special_tokens=True), self._answers(pool))
+            for number, pool in enumerate(pools)
+        ]
+
+    def _answers(self, pool: Pool) -> list[str]:
+        return self._catalogue.answers(pool, self._run.answer)
+
     def _case(self, pool: Pool, only: int | None = None) -> Case:
         """Token ids of a pool's question and of its answers, or of the answer for the candidate at `only`."""
         asked = [{"role": "user", "content": self._catalogue.question(pool, self._run.answer)}]
         text = self._tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-        answers = self._catalogue.answers(pool, self._run.answer)
+        answers = self._answers(pool)
         written = self._ids(answers if only is None else [answers[only]])
         return Case(self._ids([text])[0], [[*tokens, self._tokenizer.eos_token_id] for tokens in written])
 

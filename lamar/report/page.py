@@ -18,6 +18,7 @@ from lamar.report.comparison import Difference, best, differences
 from lamar.report.costs import Cost, costs
 from lamar.report.evidence import Evidence, letters, marks, read_evidence
 from lamar.report.provenance import revisions
+from lamar.report.rankers import SHOWN, PoolResults, rankers_summary, read_pool_results
 from lamar.report.results import Result, load_results
 from lamar.report.tables import LABELS
 from lamar.report.ties import Ties, read_ties
@@ -47,6 +48,7 @@ class Chapter:
     evidence: Evidence
     groups: list[GroupChart]
     browser: dict[str, Any] | None
+    rankers: list[PoolResults]
     revisions: dict[str, str]
 
     @property
@@ -81,6 +83,7 @@ def _chapter(root: Path, name: str, results: list[Result], chosen: Params, made_
         evidence,
         [] if evidence.buckets is None else group_charts(evidence.buckets),
         browser_data(root, name, results),
+        read_pool_results(root, name, chosen),
         made_by,
     )
 
@@ -102,6 +105,7 @@ def render(contents: list[Chapter]) -> str:
     )
     environment.filters |= {"change": _change, "duration": duration, "json": as_script, "percent": percent}
     environment.globals |= {"marks": marks, "letters": letters, "largest_moves": largest_moves, "compared": COMPARED}
+    environment.globals["ranker_metrics"] = {name: LABELS[name] for name in SHOWN}
     script = (HERE / "script.js").read_text(encoding="utf-8")
     allowed = b64encode(sha256(script.encode()).digest()).decode()
     page = environment.get_template("page.html")
@@ -124,6 +128,7 @@ def summary(contents: list[Chapter]) -> dict[str, Any]:
             "differences": [_difference(difference) for difference in chapter.differences],
             "significance": chapter.evidence.significance,
             "costs": {cost.result.run: _spent(cost) for cost in chapter.costs},
+            "rankers": rankers_summary(chapter.rankers),
         }
         for chapter in contents
     }

@@ -6,15 +6,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tiny_llm import WORDS, weights_folder
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from lamar.errors import LamarError
+from lamar.files import sha256_of
 from lamar.llm import journal
 from lamar.llm.cache import RoomyLayer
+from lamar.llm.greedy import common_prefix
 from lamar.llm.journal import Answer
-from lamar.llm.local import LocalModel, _common_prefix, cache_folder, identity
-from lamar.params import LocalGenerator, entry, load
+from lamar.llm.local import LocalModel, cache_folder, identity
+from lamar.params import Adapter, LocalGenerator, entry, load
 from lamar.signals.generate import known_answers, questions
 from lamar.signals.prompt import Messages, load_prompt
 
@@ -73,10 +76,8 @@ def ask_all(llm: LocalGenerator, asked: list[Messages], batch: int) -> list[Answ
 def tokens_of(model: LocalModel, asked: list[Messages]) -> list[tuple[list[int], list[int]]]:
     """The tokens read and written for each question, all in one batch."""
     read = [model._encode(messages) for messages in asked]
-    shared = _common_prefix(read)
-    with torch.inference_mode():
-        prefix = model._prefix_cache(read[0][:shared])
-        return list(zip(read, model._answer(prefix, shared, [each[shared:] for each in read]), strict=True))
+    (batch,) = model._greedy.written(read)
+    return [(read[number], output) for number, output in batch]
 
 
 def test_batches_say_what_plain_generate_says(tiny_llm: LocalGenerator) -> None:
@@ -153,7 +154,7 @@ def test_no_questions(tiny_llm: LocalGenerator) -> None:
     ids=["one", "identical", "one begins another", "three", "nothing shared", "a single token"],
 )
 def test_common_prefix_leaves_a_token_to_be_read(sequences: list[list[int]], shared: int) -> None:
-    assert _common_prefix(sequences) == shared
+    assert common_prefix(sequences) == shared
 
 
 def states(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,6 +197,40 @@ def test_the_key_names_the_weights_and_the_sampling(tiny_llm: LocalGenerator) ->
 
     assert key() == key(model="another name", file="another.gguf")
     assert len({key(), key(sha256="0" * 64), key(max_tokens=17)}) == 3
+
+
+def fine_tuned(llm: LocalGenerator, folder: Path, seed: int) -> LocalGenerator:
+    """`llm` with an adapter of random weights, saved as peft does it."""
+    torch.manual_seed(seed)
+    base = AutoModelForCausalLM.from_pretrained(weights_folder(cache_folder(), llm))
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    model.save_pretrained(folder)
+    adapter = Adapter(folder=str(folder), sha256=sha256_of(folder / "adapter_model.safetensors"))
+    return llm.model_copy(update={"adapter": adapter})
+
+
+def test_an_adapter_answers_in_its_own_name(tiny_llm: LocalGenerator, tmp_path: Path) -> None:
+    asked = few_shot_questions(6)
+    tuned = fine_tuned(tiny_llm, tmp_path / "adapter", seed=1)
+    plain, theirs = ask_all(tiny_llm, asked, batch=6), ask_all(tuned, asked, batch=6)
+    assert {answer.key for answer in plain}.isdisjoint({answer.key for answer in theirs})
+    assert [answer.text for answer in plain] != [answer.text for answer in theirs]
+    again = fine_tuned(tiny_llm, tmp_path / "adapter", seed=1)
+    assert ask_all(again, asked, batch=3) == theirs
+
+
+def test_without_an_adapter_the_key_is_what_it_always_was(tiny_llm: LocalGenerator) -> None:
+    assert identity(tiny_llm).keys() == {"provider", "weights", "max_tokens", "decoding"}
+
+
+def test_an_adapter_that_is_not_the_one_that_was_named(tiny_llm: LocalGenerator, tmp_path: Path) -> None:
+    tuned = fine_tuned(tiny_llm, tmp_path, seed=1)
+    fine_tuned(tiny_llm, tmp_path, seed=2)
+    with pytest.raises(LamarError, match=r"adapter_model.safetensors: has sha256 \w+, but params.yaml names"):
+        LocalModel(tuned, 4)
+    (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(LamarError, match=r"adapter_model.safetensors: no such file"):
+        LocalModel(tuned, 4)
 
 
 @pytest.fixture

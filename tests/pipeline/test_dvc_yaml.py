@@ -46,11 +46,20 @@ STAGES = {
     "report": "python stages/report.py",
 }
 PRETRAINED = {"pretrain@games": "python stages/pretrain.py games"}  # with matrix.pretrained: [games]
-RANKERS = {  # with matrix.rankers: [lora-lamar]
+RANKERS = {  # with matrix.rankers: [lora-lamar], sasrec-100 in matrix.pools, matrix.retrievers: [sasrec]
     "ranker-sequences@ml-100k-lora-lamar": "python stages/sequences.py ml-100k lora-lamar",
-    "pools@ml-100k-lora-lamar": "python stages/pools.py ml-100k lora-lamar",
-    "rank@ml-100k-lora-lamar": "python stages/rank.py ml-100k lora-lamar",
-    "evaluate-ranker@ml-100k-lora-lamar": "python stages/evaluate.py ml-100k lora-lamar",
+    "retrieve@ml-100k-sasrec": "python stages/retrieve.py ml-100k sasrec",
+    "pools@ml-100k-lora-lamar-sampled-20": "python stages/pools.py ml-100k lora-lamar sampled-20",
+    "pools@ml-100k-lora-lamar-sasrec-100": "python stages/pools.py ml-100k lora-lamar sasrec-100",
+    "tune@ml-100k-lora-lamar": "python stages/tune.py ml-100k lora-lamar",
+    "rank@ml-100k-lora-lamar-sampled-20": "python stages/rank.py ml-100k lora-lamar sampled-20",
+    "rank@ml-100k-lora-lamar-sasrec-100": "python stages/rank.py ml-100k lora-lamar sasrec-100",
+    "evaluate-ranker@ml-100k-lora-lamar-sampled-20": (
+        "python stages/evaluate_ranker.py ml-100k lora-lamar sampled-20"
+    ),
+    "evaluate-ranker@ml-100k-lora-lamar-sasrec-100": (
+        "python stages/evaluate_ranker.py ml-100k lora-lamar sasrec-100"
+    ),
 }
 TRANSFERS = {  # with zesrec-lamar in matrix.runs and matrix.transfers, matrix.sources: [ml-100k]
     "sequences@ml-100k-zesrec-lamar": "python stages/sequences.py ml-100k zesrec-lamar",
@@ -79,6 +88,8 @@ CARRIERS |= {"lamar/data/downloads.py", "lamar/data/sources.py"}  # what they br
 UNUSED = {
     "signals.py": {"lamar/llm"},  # imported with what reads the answers, but nobody is asked
     "rank.py": {"lamar/signals"},  # imported with what finds the LLM's weights, but nobody is asked
+    "tune.py": {"lamar/signals"},
+    "retrieve.py": {"lamar/data"},  # imported with what reads a trained run, but there are no new items to read
 }
 
 
@@ -97,6 +108,7 @@ def expanded(folder: Path, **lists: str) -> list:
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
     lists = {"rankers": "lora-lamar", "runs": "zesrec-lamar", "sources": "ml-100k", "transfers": "zesrec-lamar"}
     lists |= {"pretrained": "games", "again": "qwen-coder", "taxrec": "taxrec-lamar"}
+    lists |= {"pools": "sasrec-100", "retrievers": "sasrec"}
     return expanded(tmp_path_factory.mktemp("expanded"), **lists)
 
 

@@ -1,17 +1,23 @@
 """The adapter is what is trained and kept; ranking does not hang on what shares a row."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 import tiny_llm as tiny
 import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
+from lamar.errors import LamarError
 from lamar.params import LoraRun, Prompts
 from lamar.rankers.lora import LoraRanker
 from lamar.rankers.pools import Pool
 from lamar.rankers.prompts import Catalogue
 from lamar.training import fit
+from lamar.training.checkpoint import Checkpoint
 from lamar.training.examples import Split
 
 THINGS = ["drum", "guitar", "saw", "drill", "lamp", "chair", "table", "glass", "paper", "brush"]
@@ -22,9 +28,8 @@ RUN = LoraRun(
     features="original",
     seeds=[0],
     pools_seed=0,
-    prompts=Prompts(train=1, validation=1, test=1),
+    prompts=Prompts(train=1, validation=1, test=1, checked=1),
     history=2,
-    candidates=4,
     attribute_words=5,
     answer="title",
     rank=8,
@@ -62,7 +67,18 @@ def ranker(cache: Path, train: int = 40, **changes: object) -> LoraRanker:
     torch.manual_seed(0)
     run = RUN.model_copy(update=changes)
     folder = tiny.weights_folder(cache, tiny.generator("float32"))
-    return LoraRanker(folder, run, Catalogue(ITEMS, run.attribute_words), list(zip(*pools(train, seed=1), strict=True)))
+    lessons = list(zip(*pools(train, seed=1), strict=True))
+    return LoraRanker(folder, "tiny", run, Catalogue(ITEMS, run.attribute_words), lessons)
+
+
+def moved(model: LoraRanker) -> LoraRanker:
+    """The adapter far from where it starts, which is nowhere."""
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight += torch.randn_like(weight)
+    return model
 
 
 def scored(model: LoraRanker, asked: list[Pool]) -> np.ndarray:
@@ -90,17 +106,72 @@ def test_only_the_adapter_learns_and_is_kept(tiny_cache):
     assert len(learning) == len(model.state_dict()) == 2 * 2 * 3  # A and B, layers, projections
 
 
-def test_an_adapter_can_be_taken_up_again(tiny_cache):
+def test_an_adapter_can_be_taken_up_again(tiny_cache, tmp_path):
     asked, _ = pools(5, seed=3)
-    model = ranker(tiny_cache)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.requires_grad:
-                weight += torch.randn_like(weight)
-    other = ranker(tiny_cache)
+    model, other = moved(ranker(tiny_cache)), ranker(tiny_cache)
     assert np.abs(scored(other, asked) - scored(model, asked)).max() > 1e-2
-    other.load_state_dict(model.state_dict())
+    model.save(tmp_path)
+    other.load(tmp_path)
     np.testing.assert_array_equal(scored(other, asked), scored(model, asked))
+
+
+def test_an_adapter_is_one_that_peft_reads(tiny_cache, tmp_path):
+    model = moved(ranker(tiny_cache))
+    model.save(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny"
+    folder = tiny.weights_folder(tiny_cache, tiny.generator("float32"))
+    theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), tmp_path).eval()
+    ids = torch.arange(60, 80)[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(ids).logits, model.eval().llm(ids).logits)
+
+
+def test_an_adapter_of_another_shape_or_none(tiny_cache, tmp_path):
+    model = ranker(tiny_cache, rank=4)
+    with pytest.raises(LamarError, match=r"adapter_model.safetensors: no such file; run dvc repro tune"):
+        model.load(tmp_path)
+    ranker(tiny_cache).save(tmp_path)
+    with pytest.raises(LamarError, match="settings have changed"):
+        model.load(tmp_path)
+
+
+def test_a_free_answer_is_what_plain_generate_writes(tiny_cache):
+    asked, _ = pools(6, seed=5)
+    model = moved(ranker(tiny_cache)).eval()
+    with torch.inference_mode():
+        written = model.written(asked)
+    for (said, answers), pool in zip(written, asked, strict=True):
+        assert answers == [THINGS[item] for item in pool.candidates]
+        case = model._case(pool)
+        limit = max(len(answer) for other in asked for answer in model._case(other).answers)
+        ids = torch.tensor([list(case.question)])
+        with torch.inference_mode():
+            out = model.llm.generate(input_ids=ids, max_new_tokens=limit, do_sample=False, pad_token_id=0)
+        assert said == model._tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    assert len({said for said, _ in written}) > 1
+
+
+def test_a_tuning_that_was_cut_off_goes_on_exactly(tiny_cache, tmp_path):
+    """Dropout draws numbers, so that these must go on, too."""
+    validation = Split(*pools(10, seed=4))
+    run = RUN.model_copy(update={"epochs": 3, "dropout": 0.3})
+    kept = Checkpoint(tmp_path / "kept.safetensors", "same")
+
+    def whole(checkpoint: Checkpoint | None, stop_after: int = 9) -> LoraRanker:
+        def seen(epoch):
+            if epoch.epoch == stop_after:
+                raise KeyboardInterrupt
+
+        model = ranker(tiny_cache, train=12, dropout=0.3)
+        fit.fit(model, validation, run, run.epochs, seed=0, seen=seen, checkpoint=checkpoint)
+        return model
+
+    with pytest.raises(KeyboardInterrupt):
+        whole(kept, stop_after=1)
+    torch.manual_seed(99)
+    resumed, at_once = whole(kept).state_dict(), whole(None).state_dict()
+    assert all(torch.equal(resumed[name], at_once[name]) for name in at_once)
+    assert any(weight.abs().max() > 0 for name, weight in at_once.items() if "lora_B" in name)
 
 
 def test_every_training_pool_is_in_one_row_of_an_epoch(tiny_cache):
