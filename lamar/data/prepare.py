@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import polars as pl
 
 from lamar.console import say
-from lamar.data import amazon, movielens, splits, table
+from lamar.data import amazon, movielens, splits, storylines, table
 from lamar.data.raw import Raw
 from lamar.data.statistics import malformed, statistics
 from lamar.errors import LamarError
 from lamar.files import read_json, write_json, written_whole
-from lamar.params import Dataset, Prepare
+from lamar.params import Dataset, Prepare, Storylines
 
 
 def prepare(name: str, dataset: Dataset, options: Prepare, raw: Path, prepared: Path, report: Path) -> None:
@@ -37,7 +38,7 @@ def prepare(name: str, dataset: Dataset, options: Prepare, raw: Path, prepared: 
         **statistics(**tables),
         "dropped": dict(sorted((catalogue.dropped | dropped).items())),
         "malformed": malformed(catalogue.tallies),
-    }
+    } | ({"storylines": catalogue.storylines} if catalogue.storylines else {})
     _write(prepared, tables)
     write_json(report, summary)
     _tell(name, dataset, summary)
@@ -49,8 +50,17 @@ def _read(dataset: Dataset, folder: Path, files: list[str]) -> Raw:
             raise LamarError(f"{folder / file}: no such file; run the stage fetch")
     if dataset.reader == "table":
         return table.read(folder, dataset)
+    if dataset.storylines:
+        return _with_storylines(dataset, dataset.storylines, folder, files)
     reader = {"movielens": movielens.read, "amazon": amazon.read}[dataset.reader]
     return reader(folder, files, dataset.attributes)
+
+
+def _with_storylines(dataset: Dataset, chosen: Storylines, folder: Path, files: list[str]) -> Raw:
+    archives = [file for file in files if file != chosen.file]
+    films = movielens.read(folder, archives, [name for name in dataset.attributes if name != storylines.ATTRIBUTE])
+    catalogue = storylines.joined(films, folder / chosen.file, chosen.columns)
+    return replace(catalogue, items=catalogue.items.select("item_id", *dataset.attributes))
 
 
 def _tables(name: str, raw: Raw, dataset: Dataset, options: Prepare) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
@@ -95,6 +105,9 @@ def _tell(name: str, dataset: Dataset, summary: dict[str, Any]) -> None:
         say("  OK: the counts that params.yaml expects")
     elif expected:
         say(f"  WARNING: params.yaml expects {_counted(expected.model_dump())}")
+    if found := summary.get("storylines"):
+        share = f"{found['joined']:,} of {found['films']:,} films ({found['share']:.1%})"
+        say(f"  storylines: {share} joined with {found['file']}")
     for kind in ("dropped", "malformed"):
         reasons = [f"{reason} {count:,}" for reason, count in summary[kind].items() if count]
         if reasons:

@@ -50,12 +50,14 @@ class Raw:
     items: item_id and one text column per attribute ('' when missing), `description` when the source has one.
     interactions: user_id, item_id, timestamp (i64, seconds), in the order of the file.
     dropped: how many items or interactions were left out, by reason.
+    storylines: what was joined of a file of storylines, when there is one.
     """
 
     items: pl.DataFrame
     interactions: pl.DataFrame
     tallies: list[Tally]
     dropped: dict[str, int]
+    storylines: dict[str, Any] = field(default_factory=dict)
 
 
 def frame_of(rows: Iterable[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:
