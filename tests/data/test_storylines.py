@@ -15,7 +15,7 @@ from test_movielens import write_zip
 from lamar.data.sources import fetch_dataset
 from lamar.data.storylines import film_of, plain
 from lamar.errors import LamarError
-from lamar.files import read_json
+from lamar.files import read_json, sha256_of
 
 FILMS = [
     "1::Matrix, The (1999)::Action",
@@ -164,8 +164,6 @@ def test_the_file_comes_with_the_raw_files(tmp_path: Path, archive: Path, monkey
     hashes = {"mirror": {"ml-1m.zip": "f" * 64}}
     with pytest.raises(LamarError, match="ml-1m.zip has sha256"):
         fetch_dataset("films", make_dataset(**chosen | {"sources": [SOURCE], "variants": hashes}), raw)
-    from lamar.files import sha256_of
-
     hashes["mirror"]["ml-1m.zip"] = sha256_of(archive / "ml-1m.zip")
     films = make_dataset(**chosen | {"sources": [SOURCE], "variants": hashes})
     with pytest.raises(LamarError, match=r"p\.jsonl: No such file.*; or correct datasets\.films\.storylines in params"):

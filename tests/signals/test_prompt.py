@@ -127,7 +127,7 @@ def test_an_unknown_prompt() -> None:
         load_prompt("movies")
     message = str(raised.value)
     assert message.startswith(f"prompt movies: no file {FOLDER}/movies.toml; known: arts, games, ")
-    assert message.endswith("scientific, or name a .toml file of your own")
+    assert message.endswith("scientific, storylines, or name a .toml file of your own")
 
 
 @pytest.mark.parametrize(
