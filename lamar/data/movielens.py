@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from lamar.data.jsonlines import broken
-from lamar.data.raw import Raw, Tally, of_known_items, one_line, without_untitled
+from lamar.data.raw import INTERACTIONS, Raw, Tally, of_known_items, one_line, without_untitled
 from lamar.errors import LamarError
 
 # The flags that end a line of u.item, in its order.
@@ -113,7 +113,7 @@ def _fields(text: str, separator: str, names: list[str], tally: Tally, first_lin
 
 
 def _timed(fields: pl.DataFrame, tally: Tally) -> pl.DataFrame:
-    """user_id, item_id, timestamp of the rows whose timestamp is a number; the others are counted."""
+    """The columns of INTERACTIONS, of the rows whose timestamp is a number; the others are counted."""
     timed = fields.with_columns(pl.col("timestamp").cast(pl.Float64, strict=False).cast(pl.Int64, strict=False))
     tally.bad("timestamp is not a number", *timed.filter(pl.col("timestamp").is_null())["line"])
-    return timed.drop_nulls("timestamp").select("user_id", "item_id", "timestamp")
+    return timed.drop_nulls("timestamp").select(*INTERACTIONS).cast(INTERACTIONS)

@@ -64,24 +64,38 @@ def _with_storylines(dataset: Dataset, chosen: Storylines, folder: Path, files: 
 
 
 def _tables(name: str, raw: Raw, dataset: Dataset, options: Prepare) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
-    """items, interactions and split, and how many users and items were left out on the way."""
-    drawn = splits.sampled(raw.interactions, dataset.sample_users, options.seed)
-    kept = drawn.filter(pl.len().over("user_id") >= options.min_interactions)
-    if kept.is_empty():
+    """items, interactions and split, and how many users and items were left out on the way.
+
+    The interactions of `raw` are taken, and every step lets go of what the one before it held.
+    """
+    interactions = raw.take_interactions()
+    counts = [_sizes(interactions)]
+    interactions = splits.sampled(interactions, dataset.sample_users, options.seed)
+    counts.append(_sizes(interactions))
+    interactions = interactions.filter(pl.len().over("user_id") >= options.min_interactions)
+    counts.append(_sizes(interactions))
+    if interactions.is_empty():
         raise LamarError(
-            f"dataset {name}: no user has {options.min_interactions} interactions or more; {raw.interactions.height} "
+            f"dataset {name}: no user has {options.min_interactions} interactions or more; {counts[0][1]} "
             f"were usable, left out: {raw.dropped}; check the raw files and datasets.{name} in params.yaml"
         )
-    known = raw.items.filter(pl.col("item_id").is_in(kept["item_id"].unique().implode()))
+    known = raw.items.filter(pl.col("item_id").is_in(interactions["item_id"].unique().implode()))
+    (users, _), (drawn_users, drawn), (kept_users, kept) = counts
     dropped = {
-        "users_not_sampled": raw.interactions["user_id"].n_unique() - drawn["user_id"].n_unique(),
-        "users_too_few_interactions": drawn["user_id"].n_unique() - kept["user_id"].n_unique(),
-        "interactions_of_those_users": drawn.height - kept.height,
+        "users_not_sampled": users - drawn_users,
+        "users_too_few_interactions": drawn_users - kept_users,
+        "interactions_of_those_users": drawn - kept,
         "items_without_interactions": raw.items.height - known.height,
     }
-    interactions, items = splits.numbered(splits.ordered(kept, dataset.ties, options.seed), known)
-    split = splits.leave_one_out(interactions, options.confirm_share, options.seed)
-    return {"items": items, "interactions": interactions.drop("user_id"), "split": split}, dropped
+    interactions, names, items = splits.numbered(interactions, known)
+    interactions = splits.ordered(interactions, names, items, dataset.ties, options.seed)
+    split = splits.leave_one_out(interactions, names, options.confirm_share, options.seed)
+    return {"items": items, "interactions": interactions, "split": split}, dropped
+
+
+def _sizes(interactions: pl.DataFrame) -> tuple[int, int]:
+    """How many users and interactions."""
+    return interactions["user_id"].n_unique(), interactions.height
 
 
 def _write(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
