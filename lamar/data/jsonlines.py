@@ -6,22 +6,27 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lamar.data.raw import Tally
 from lamar.errors import LamarError
 
+LONGEST = (
+    16 << 20
+)  # bytes of a line; the longest metadata of Amazon have some 100 KB, and a tiny gzip can hold gigabytes
+
 
 def records(path: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) of every good line, and count the others in `tally`.
+    """Yield (line number from 1, object) of every good line, and count the others in `tally`, a too long one in pieces.
 
     Raises LamarError naming the file when the gzip is broken or cut short.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(partial(file.readline, LONGEST), b""), start=1):
                 tally.total += 1
                 record = _parsed(line)
                 if isinstance(record, dict):

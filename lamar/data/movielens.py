@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from lamar.data.jsonlines import broken
-from lamar.data.raw import Raw, Tally, of_known_items, one_line, without_untitled
+from lamar.data.raw import INTERACTIONS, Raw, Tally, of_known_items, one_line, without_untitled
 from lamar.errors import LamarError
 
 # The flags that end a line of u.item, in its order.
@@ -21,6 +21,7 @@ GENRES = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
     *("Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 )
+LARGEST = 1 << 30  # bytes that one file of the archive may unpack to; the million ratings are 25 MB
 RECBOLE_MISSING = "unkonwn"
 
 
@@ -55,8 +56,12 @@ def _texts(path: Path) -> dict[str, str]:
     wanted = {"u.item", "u.data", "movies.dat", "ratings.dat"}
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if Path(name).name in wanted]
-            return {Path(name).name: archive.read(name).decode("latin-1") for name in names}
+            members = [member for member in archive.infolist() if Path(member.filename).name in wanted]
+            for member in members:  # zipfile gives no byte more than the size that is stated
+                if member.file_size > LARGEST:
+                    size = f"{member.file_size:,} bytes, more than {LARGEST:,}"
+                    raise LamarError(f"{path}: {member.filename} would unpack to {size}; take the publisher's archive")
+            return {Path(member.filename).name: archive.read(member).decode("latin-1") for member in members}
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise broken(path, error) from None
 
@@ -113,7 +118,7 @@ def _fields(text: str, separator: str, names: list[str], tally: Tally, first_lin
 
 
 def _timed(fields: pl.DataFrame, tally: Tally) -> pl.DataFrame:
-    """user_id, item_id, timestamp of the rows whose timestamp is a number; the others are counted."""
+    """The columns of INTERACTIONS, of the rows whose timestamp is a number; the others are counted."""
     timed = fields.with_columns(pl.col("timestamp").cast(pl.Float64, strict=False).cast(pl.Int64, strict=False))
     tally.bad("timestamp is not a number", *timed.filter(pl.col("timestamp").is_null())["line"])
-    return timed.drop_nulls("timestamp").select("user_id", "item_id", "timestamp")
+    return timed.drop_nulls("timestamp").select(*INTERACTIONS).cast(INTERACTIONS)

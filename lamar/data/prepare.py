@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import polars as pl
 
 from lamar.console import say
-from lamar.data import amazon, movielens, splits, table
+from lamar.data import amazon, movielens, splits, storylines, table
 from lamar.data.raw import Raw
 from lamar.data.statistics import malformed, statistics
 from lamar.errors import LamarError
 from lamar.files import read_json, write_json, written_whole
-from lamar.params import Dataset, Prepare
+from lamar.params import Dataset, Prepare, Storylines
 
 
 def prepare(name: str, dataset: Dataset, options: Prepare, raw: Path, prepared: Path, report: Path) -> None:
@@ -37,7 +38,7 @@ def prepare(name: str, dataset: Dataset, options: Prepare, raw: Path, prepared: 
         **statistics(**tables),
         "dropped": dict(sorted((catalogue.dropped | dropped).items())),
         "malformed": malformed(catalogue.tallies),
-    }
+    } | ({"storylines": catalogue.storylines} if catalogue.storylines else {})
     _write(prepared, tables)
     write_json(report, summary)
     _tell(name, dataset, summary)
@@ -49,29 +50,52 @@ def _read(dataset: Dataset, folder: Path, files: list[str]) -> Raw:
             raise LamarError(f"{folder / file}: no such file; run the stage fetch")
     if dataset.reader == "table":
         return table.read(folder, dataset)
+    if dataset.storylines:
+        return _with_storylines(dataset, dataset.storylines, folder, files)
     reader = {"movielens": movielens.read, "amazon": amazon.read}[dataset.reader]
     return reader(folder, files, dataset.attributes)
 
 
+def _with_storylines(dataset: Dataset, chosen: Storylines, folder: Path, files: list[str]) -> Raw:
+    archives = [file for file in files if file != chosen.file]
+    films = movielens.read(folder, archives, [name for name in dataset.attributes if name != storylines.ATTRIBUTE])
+    catalogue = storylines.joined(films, folder / chosen.file, chosen.columns)
+    return replace(catalogue, items=catalogue.items.select("item_id", *dataset.attributes))
+
+
 def _tables(name: str, raw: Raw, dataset: Dataset, options: Prepare) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
-    """items, interactions and split, and how many users and items were left out on the way."""
-    drawn = splits.sampled(raw.interactions, dataset.sample_users, options.seed)
-    kept = drawn.filter(pl.len().over("user_id") >= options.min_interactions)
-    if kept.is_empty():
+    """items, interactions and split, and how many users and items were left out on the way.
+
+    The interactions of `raw` are taken, and every step lets go of what the one before it held.
+    """
+    interactions = raw.take_interactions()
+    counts = [_sizes(interactions)]
+    interactions = splits.sampled(interactions, dataset.sample_users, options.seed)
+    counts.append(_sizes(interactions))
+    interactions = interactions.filter(pl.len().over("user_id") >= options.min_interactions)
+    counts.append(_sizes(interactions))
+    if interactions.is_empty():
         raise LamarError(
-            f"dataset {name}: no user has {options.min_interactions} interactions or more; {raw.interactions.height} "
+            f"dataset {name}: no user has {options.min_interactions} interactions or more; {counts[0][1]} "
             f"were usable, left out: {raw.dropped}; check the raw files and datasets.{name} in params.yaml"
         )
-    known = raw.items.filter(pl.col("item_id").is_in(kept["item_id"].unique().implode()))
+    known = raw.items.filter(pl.col("item_id").is_in(interactions["item_id"].unique().implode()))
+    (users, _), (drawn_users, drawn), (kept_users, kept) = counts
     dropped = {
-        "users_not_sampled": raw.interactions["user_id"].n_unique() - drawn["user_id"].n_unique(),
-        "users_too_few_interactions": drawn["user_id"].n_unique() - kept["user_id"].n_unique(),
-        "interactions_of_those_users": drawn.height - kept.height,
+        "users_not_sampled": users - drawn_users,
+        "users_too_few_interactions": drawn_users - kept_users,
+        "interactions_of_those_users": drawn - kept,
         "items_without_interactions": raw.items.height - known.height,
     }
-    interactions, items = splits.numbered(splits.ordered(kept, dataset.ties, options.seed), known)
-    split = splits.leave_one_out(interactions, options.confirm_share, options.seed)
-    return {"items": items, "interactions": interactions.drop("user_id"), "split": split}, dropped
+    interactions, names, items = splits.numbered(interactions, known)
+    interactions = splits.ordered(interactions, names, items, dataset.ties, options.seed)
+    split = splits.leave_one_out(interactions, names, options.confirm_share, options.seed)
+    return {"items": items, "interactions": interactions, "split": split}, dropped
+
+
+def _sizes(interactions: pl.DataFrame) -> tuple[int, int]:
+    """How many users and interactions."""
+    return interactions["user_id"].n_unique(), interactions.height
 
 
 def _write(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
@@ -95,6 +119,9 @@ def _tell(name: str, dataset: Dataset, summary: dict[str, Any]) -> None:
         say("  OK: the counts that params.yaml expects")
     elif expected:
         say(f"  WARNING: params.yaml expects {_counted(expected.model_dump())}")
+    if found := summary.get("storylines"):
+        share = f"{found['joined']:,} of {found['films']:,} films ({found['share']:.1%})"
+        say(f"  storylines: {share} joined with {found['file']}")
     for kind in ("dropped", "malformed"):
         reasons = [f"{reason} {count:,}" for reason, count in summary[kind].items() if count]
         if reasons:

@@ -12,9 +12,10 @@ import polars as pl
 
 from lamar.errors import LamarError
 
-INTERACTIONS = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64}
+# An id costs 4 bytes a row, and its text is held once.
+INTERACTIONS = {"user_id": pl.Categorical, "item_id": pl.Categorical, "timestamp": pl.Int64}
 LATEST = 1 << 62  # seconds; a larger number is no time
-CHUNK_ROWS = 100_000  # rows held as Python objects at a time: some 20 MB
+CHUNK_ROWS = 20_000  # rows held as Python objects at a time: 4 MB of interactions, 40 MB of items with descriptions
 
 
 @dataclass
@@ -43,19 +44,26 @@ class Tally:
             )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Raw:
     """A catalogue as read.
 
     items: item_id and one text column per attribute ('' when missing), `description` when the source has one.
-    interactions: user_id, item_id, timestamp (i64, seconds), in the order of the file.
+    interactions: user_id, item_id (categorical), timestamp (i64, seconds), in the order of the file.
     dropped: how many items or interactions were left out, by reason.
+    storylines: what was joined of a file of storylines, when there is one.
     """
 
     items: pl.DataFrame
     interactions: pl.DataFrame
     tallies: list[Tally]
     dropped: dict[str, int]
+    storylines: dict[str, Any] = field(default_factory=dict)
+
+    def take_interactions(self) -> pl.DataFrame:
+        """The interactions, which are then no longer held here: there may be no room for them and for what follows."""
+        taken, self.interactions = self.interactions, self.interactions.clear()
+        return taken
 
 
 def frame_of(rows: Iterable[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:

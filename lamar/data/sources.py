@@ -35,8 +35,18 @@ def fetch_dataset(name: str, dataset: Dataset, folder: Path) -> str:
             dataset.sources, folder, lambda source, got: (_identify(name, got, dataset.variants, source), got)
         )
         say(f"{name}: variant {variant}")
+    if dataset.storylines:
+        hashes = hashes | _fetch_storylines(name, dataset.storylines.source, folder)
     write_json(folder / "source.json", {"variant": variant, "files": dict(sorted(hashes.items()))})
     return variant
+
+
+def _fetch_storylines(name: str, source: Source, folder: Path) -> Hashes:
+    """Bring the user's file, whatever it holds: its sha256 is written down, not compared."""
+    try:
+        return _first_that_gives([source], folder, lambda _, got: got)
+    except LamarError as problem:
+        raise LamarError(f"{problem}; or correct datasets.{name}.storylines in params.yaml") from None
 
 
 def fetch_files(sources: list[Source], folder: Path, sha256: Hashes) -> Hashes:
@@ -111,6 +121,7 @@ def _move(staging: Path, folder: Path) -> None:
 def _named(source: Source) -> str:
     """A source as a person would say it."""
     kinds = {"url": source.url, "hub": source.hub, "wheel": source.wheel, "wheels": source.wheels}
+    kinds["folder"] = source.own
     return next((f"{kind} {value}" for kind, value in kinds.items() if value), f"LAMAR_MIRROR/{source.mirror}")
 
 

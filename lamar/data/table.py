@@ -1,9 +1,11 @@
-"""A user's own catalogue: items and interactions as csv, tsv, jsonl or parquet, with columns of any name."""
+"""A user's own catalogue: items and interactions as csv, tsv, jsonl (also .gz) or parquet, columns of any name."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -12,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from lamar.data.jsonlines import broken
 from lamar.data.jsonlines import records as json_records
 from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, of_known_items, one_line, without_untitled
 from lamar.errors import LamarError
@@ -74,7 +77,7 @@ def _frame(
     present: dict[str, None] = {}
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for number, record in _records(path, tally):
+        for number, record in records(path, tally):
             present.update(dict.fromkeys(record))
             if made := row(record):
                 yield made
@@ -93,22 +96,27 @@ def _frame(
     return frame, set(present)
 
 
-def _records(path: Path, tally: Tally) -> Iterator[tuple[int, Record]]:
-    """Yield (line number, or row number of a parquet file, from 1; record)."""
+def records(path: Path, tally: Tally) -> Iterator[tuple[int, Record]]:
+    """Yield (line number, or row number of a parquet file, from 1; record); broken lines are counted in `tally`.
+
+    Raises LamarError naming the file when its format is unknown or it cannot be read to its end.
+    """
     readers = {
         ".csv": lambda: _csv_records(path, ",", tally),
         ".tsv": lambda: _csv_records(path, "\t", tally),
         ".jsonl": lambda: json_records(path, tally),
         ".parquet": lambda: _parquet_records(path, tally),
     }
-    if path.suffix not in readers:
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix not in readers:
         raise LamarError(f"{path}: unknown format; use {', '.join(readers)}")
-    return readers[path.suffix]()
+    return readers[suffix]()
 
 
 def _csv_records(path: Path, separator: str, tally: Tally) -> Iterator[tuple[int, Record]]:
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=separator)
             for record in reader:
                 tally.total += 1
@@ -118,6 +126,8 @@ def _csv_records(path: Path, separator: str, tally: Tally) -> Iterator[tuple[int
                     yield reader.line_num, record
     except UnicodeDecodeError:
         raise LamarError(f"{path}: not UTF-8; save it as UTF-8") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise broken(path, error) from None
     except csv.Error as error:
         raise LamarError(
             f"{path}:{reader.line_num}: not valid CSV ({error}); look for an open quotation mark"

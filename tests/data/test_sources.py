@@ -304,7 +304,7 @@ def test_a_full_disk(stage: Any, mirror: Path, tmp_path: Path) -> None:
 def test_an_unknown_dataset(stage: Any) -> None:
     done = stage("fetch", "shops", {"shop": dataset({"mirror": "below"}).model_dump(exclude_none=True)})
     assert done.returncode == 1
-    known = "arts, games, instruments, ml-100k, ml-1m, office, pet, scientific, shop"
+    known = "arts, games, instruments, ml-100k, ml-1m, ml-1m-storylines, office, pet, scientific, shop"
     assert done.stderr == f"error: params.yaml: no dataset named 'shops'; known: {known}\n"
 
 

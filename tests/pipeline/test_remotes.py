@@ -1,4 +1,4 @@
-"""Answers, signals and models by a remote, a folder and a real S3 server: a clone elsewhere asks no LLM again."""
+"""Answers, signals and models by a remote (a folder, a web server, a real S3 server): a clone asks no LLM again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import yaml
 from aiohttp import web
 from dvc.utils.serialize import modify_yaml
+from http_remote import kept_in
 from llm_server import Server, completion
 from test_repro import (
     ANSWERS,
@@ -43,7 +44,7 @@ class Team:
 
     author: Copy
     server: Server
-    folder: Path
+    folder: Path  # its folders are what the remotes of these names keep; S3 keeps its own
     remotes: list[str]
 
     def clone(self, folder: Path, **variables: str) -> Copy:
@@ -97,7 +98,15 @@ def s3() -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | None) -> Team:
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a web server, and the folder in which it keeps what is put there."""
+    folder = tmp_path_factory.mktemp("remotes")
+    with kept_in(folder / "http") as address:
+        yield address, folder
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | None, http: tuple[str, Path]) -> Team:
     """The author's repository: the LLM asked, everything made, committed and pushed."""
     folder = tmp_path_factory.mktemp("author")
     author = Copy(folder / "copy", environment(folder) | KEY | S3_KEYS)
@@ -114,20 +123,20 @@ def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | Non
     author.run("git", "init", "-q")
     for key, value in {"user.name": "Test", "user.email": "test@example.org", "commit.gpgsign": "false"}.items():
         author.run("git", "config", key, value)
-    remotes = {"folder": str(folder / "remote")} | ({"s3": f"s3://{BUCKET}/lamar"} if s3 else {})
+    address, kept = http
+    remotes = {"folder": str(kept / "folder"), "http": address} | ({"s3": f"s3://{BUCKET}/lamar"} if s3 else {})
+    options = {"http": "method = PUT", "s3": f"endpointurl = {s3}"}
     with (author.root / ".dvc/config").open("a") as config:  # as `dvc remote add` writes it
         for name, url in remotes.items():
-            config.write(f"['remote \"{name}\"']\n    url = {url}\n")
-        if s3:
-            config.write(f"    endpointurl = {s3}\n")
+            config.write(f"['remote \"{name}\"']\n    url = {url}\n    {options.get(name, '')}\n")
     author.run("dvc", "repro", "evaluate")
     commit(author)
     for name in remotes:
         author.run("dvc", "push", "-r", name)
-    return Team(author, server, folder / "remote", list(remotes))
+    return Team(author, server, kept, list(remotes))
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "http", "s3"])
 def remote(team: Team, request: pytest.FixtureRequest) -> str:
     if request.param not in team.remotes:
         pytest.skip("no S3 server: pip install -e .[dev]")
@@ -176,8 +185,8 @@ def drop_answers(team: Team, remote: str, s3: str | None) -> None:
     lock = yaml.safe_load((team.author.root / "dvc.lock").read_text())
     (out,) = [out for out in lock["stages"][STAGE]["outs"] if out["path"] == RESPONSES]
     name = f"files/md5/{out['md5'][:2]}/{out['md5'][2:]}"
-    if remote == "folder":
-        (team.folder / name).unlink()
+    if remote != "s3":
+        (team.folder / remote / name).unlink()
     else:
         import boto3
 

@@ -97,10 +97,11 @@ def test_a_prompt_keeps_the_rules_it_states(file: Path) -> None:
 
 
 def test_the_signals_of_the_paper() -> None:
-    """MovieLens has another: a small model cannot know how a movie ends."""
+    """MovieLens without storylines has another: a small model cannot know how a movie ends."""
     assert {name: load_prompt(dataset["prompt"]).signal for name, dataset in datasets().items()} == {
         "ml-100k": "Mood and Themes",
         "ml-1m": "Mood and Themes",
+        "ml-1m-storylines": "How the movie ends",
         "scientific": "Primary Use Case",
         "instruments": "Music Genre",
         "arts": "Primary Craft Purpose",
@@ -126,7 +127,7 @@ def test_an_unknown_prompt() -> None:
         load_prompt("movies")
     message = str(raised.value)
     assert message.startswith(f"prompt movies: no file {FOLDER}/movies.toml; known: arts, games, ")
-    assert message.endswith("scientific, or name a .toml file of your own")
+    assert message.endswith("scientific, storylines, or name a .toml file of your own")
 
 
 @pytest.mark.parametrize(
