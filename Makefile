@@ -14,7 +14,7 @@ env: $(VENV)/.complete ## create the environment in .venv
 # .complete is written last: an interrupted installation is taken up again.
 $(VENV)/.complete: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed; make PYTHON=<path> names one")'
-	@echo "Creating the environment in $(VENV) (about 2 GB with CPU torch, some minutes) ..."
+	@echo "Creating the environment in $(VENV) (2 GB with the CPU build of torch, more with CUDA; some minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -r requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
