@@ -51,7 +51,7 @@ screenshot: ## the first screen of the report, for the README (needs chromium): 
 clean: ## remove the environment; results and downloaded data stay
 	rm -rf $(VENV)
 
-converged: env ## train the default models until they stop getting better (an hour or more): metrics/ml-100k/full/*-converged.json
+converged: repro ## and the default models with more patience (half an hour more): metrics/ml-100k/full/*-converged.json
 	for run in sasrec-converged recformer-original-converged recformer-lamar-converged recformer-placebo-converged; do \
 	  python stages/sequences.py ml-100k $$run && python stages/train.py ml-100k $$run && \
 	  python stages/evaluate.py ml-100k $$run || exit 1; done
