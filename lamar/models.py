@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -135,8 +136,10 @@ def train_recformer(run: RecformerRun, sequences: Sequences, seed: int, watch: W
     model = _recformer(run, sequences).to(fit.device())
     if run.places_per_user:
         watch.note("reading what the frozen layers make of the histories")
+        started = time.perf_counter()
         with torch.no_grad(), fit.precision(run):
             model.keep_to(run.places_per_user, sequences.users.validation.histories, np.random.default_rng([seed, 0]))
+        watch.spent(time.perf_counter() - started)
     for stage, epochs in ((1, run.epochs), (2, run.second_epochs)):
         model.items_are_constant = stage == 2
         watch.fit(model, sequences.users.validation, run, epochs, [seed, stage], stage)

@@ -755,12 +755,20 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _taxrec_has_its_own_list(self) -> Params:
-        for kind in ("runs", "transfers", "rankers", "taxrec"):
+    def _runs_are_in_their_lists(self) -> Params:
+        homes = {"runs": "runs", "transfers": "runs", "retrievers": "runs", "rankers": "rankers", "taxrec": "taxrec"}
+        for kind, home in homes.items():
             for name in getattr(self.matrix, kind):
-                if name in self.runs and isinstance(self.runs[name], TaxrecRun) != (kind == "taxrec"):
-                    raise ValueError(f"matrix.{kind}: {name} is {self.runs[name].model}; matrix.taxrec is for taxrec")
+                if name in self.runs and self._home(self.runs[name]) != home:
+                    model = self.runs[name].model
+                    raise ValueError(f"matrix.{kind}: {name} is {model}: list it under {self._home(self.runs[name])}")
         return self
+
+    @staticmethod
+    def _home(run: AnyRun) -> str:
+        if isinstance(run, TaxrecRun):
+            return "taxrec"
+        return "rankers" if isinstance(run, PoolRun) else "runs"
 
     @model_validator(mode="after")
     def _pools_say_their_size(self) -> Params:
@@ -769,6 +777,8 @@ class Params(Section):
                 raise ValueError(f"pools.{name}: call it {kind.protocol}: results must say what was ranked")
         if self.tune.pools in self.pools and self.pools[self.tune.pools].first:
             raise ValueError(f"tune.pools: {self.tune.pools} has no training pools; name one of random candidates")
+        if self.matrix.rankers and self.tune.pools not in self.matrix.pools:
+            raise ValueError(f"matrix.pools: add {self.tune.pools}, which tune.pools names")
         return self
 
     @model_validator(mode="after")

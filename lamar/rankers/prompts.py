@@ -7,6 +7,7 @@ from collections.abc import Callable
 import polars as pl
 
 from lamar.rankers.pools import Pool
+from lamar.signals.prompt import as_data
 
 QUESTION = {
     "title": "Which candidate does the user choose next? Answer with its title, exactly as written above.",
@@ -20,11 +21,11 @@ class Catalogue:
     def __init__(self, items: pl.DataFrame, words: int) -> None:
         """`items`: the columns of the sequences stage, the first being the item, the second its title.
 
-        An attribute is cut after `words` words; one without text is left out. Line breaks in an item's text become
-        spaces: what separates items must not come from them.
+        An attribute is cut after `words` words; one without text is left out. An item's text is data: its line breaks
+        become spaces, and nothing in it ends a turn of the chat.
         """
         names = items.columns[1:]
-        rows = [[" ".join(text.split()[:words]) for text in row[1:]] for row in items.iter_rows()]
+        rows = [[" ".join(as_data(text).split()[:words]) for text in row[1:]] for row in items.iter_rows()]
         self.titles = [row[0] for row in rows]
         self.lines = [
             "; ".join(f"{name}: {text}" for name, text in zip(names, row, strict=True) if text) for row in rows

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamar import console
 from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
 from lamar.recformer.remembered import Remembered
@@ -79,26 +80,27 @@ class RecformerRecommender(nn.Module):
         What the frozen layers make of their histories, of all items and of `further` histories (those of validation)
         is computed here, once: an epoch then costs what the other layers do. The frozen ones may drop nothing out.
 
-        Raises LamarError when it would take more memory than REMEMBERED_BYTES.
+        Where it would take more memory than REMEMBERED_BYTES nothing is remembered: the same numbers, more slowly.
         """
         self._places = draw(self._train, places, self._next_items, rng)
         alone = [np.array([item]) for item in range(len(self._catalogue))]
         known = [*self._places.histories, *alone, *further]
         once = {history[-self.model.shape.max_items :].tobytes(): history for history in known}
         histories = list(once.values())
-        self._check_memory(histories, places)
+        if not self._fits(histories):
+            return
         self.eval()
         for rows in self._rows(histories):
             part = [histories[row] for row in rows]
             states, lengths = self._below(part)
             self._remembered.add(part, states, lengths)
 
-    def _check_memory(self, histories: Sequence[np.ndarray], places: int) -> None:
+    def _fits(self, histories: Sequence[np.ndarray]) -> bool:
         needed = int(self._lengths(histories).sum()) * self.model.shape.hidden * torch.float32.itemsize
         if needed > REMEMBERED_BYTES:
             size, room = needed / 2**30, REMEMBERED_BYTES / 2**30
-            reason = f"{places} take {size:.1f} GiB of memory, more than {room:.0f}; fewer take less, and 0 takes none"
-            raise LamarError(f"params.yaml: places_per_user: {reason}")
+            console.say(f"places_per_user: remembering takes {size:.1f} GiB, more than {room:.0f}; epochs are slower")
+        return needed <= REMEMBERED_BYTES
 
     def _draw(self, rng: np.random.Generator) -> Examples:
         if self._places is None:

@@ -44,11 +44,13 @@ def collect(root: Path, dataset: str, machine: str, experiment: str) -> Times:
 
     machine: what trained, in words. Raises LamarError when the store of MLflow cannot be read.
     """
-    settled = sorted((root / "ranks" / dataset).glob("*/*.parquet"))
+    settled = sorted((root / "ranks" / dataset / "full").glob("*.parquet"))
     try:
         found = dict(_found(dataset, settled, machine, experiment))
+    except LamarError:
+        raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' ...
-        raise LamarError(f"{tracking.store_uri()}: cannot be read ({tracking.reason_of(error)})") from error
+        raise LamarError(f"MLflow's store cannot be read ({tracking.reason_of(error)})") from error
     return dict(sorted((known_times(root, dataset) | found).items()))
 
 
@@ -85,7 +87,8 @@ def _ended_with(run: Run, metrics: Mapping[str, float]) -> bool:
 
 
 def _ranks(root: Path, dataset: str, run: str) -> Path | None:
-    return next((root / "ranks" / dataset).glob(f"*/{run}.parquet"), None)
+    path = root / "ranks" / dataset / "full" / f"{run}.parquet"
+    return path if path.exists() else None
 
 
 def _digest(path: Path | None) -> str:

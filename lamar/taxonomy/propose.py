@@ -78,7 +78,7 @@ def parse(text: str, whole: bool = True) -> dict[str, tuple[str, ...]]:
         features.setdefault(name, []).extend(_values(listed if colon else line))
     if not whole:
         del features[name][-1:]
-    kept = {name: _distinct(values) for name, values in features.items() if name}
+    kept = {name: _distinct(values) for name, values in features.items() if name not in ("", "item", "user")}
     return dict([(name, values) for name, values in kept.items() if len(values) > 1][:FEATURES])
 
 

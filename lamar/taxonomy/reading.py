@@ -43,12 +43,12 @@ def _by_feature(text: str, taxonomy: Taxonomy) -> dict[str, str]:
     """Feature -> what follows its first mention, up to the next feature."""
     names = {plain(name): name for name in taxonomy.features}
     longest_first = sorted(names, key=len, reverse=True)
-    alternatives = "|".join(r"[\W_]+".join(map(re.escape, name.split())) for name in longest_first)
-    mentions = list(re.finditer(rf"(?<!\w)({alternatives})\W{{0,4}}?(?:[:=]|\s[-–—]\s)", text, re.IGNORECASE))
+    alternatives = "|".join("(" + r"[\W_]+".join(map(re.escape, name.split())) + ")" for name in longest_first)
+    mentions = list(re.finditer(rf"(?<!\w)(?:{alternatives})\W{{0,4}}?(?:[:=]|\s[-–—]\s)", text, re.IGNORECASE))
     ends = [*(mention.start() for mention in mentions), len(text)][1:]
     said: dict[str, str] = {}
     for mention, end in zip(mentions, ends, strict=True):
-        said.setdefault(names[plain(mention[1])], text[mention.end() : end])
+        said.setdefault(names[longest_first[mention.lastindex - 1]], text[mention.end() : end])
     return said
 
 

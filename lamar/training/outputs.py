@@ -8,7 +8,7 @@ from pathlib import Path
 from lamar import tracking
 from lamar.evaluation import ranks
 from lamar.files import sha256_of, written_whole
-from lamar.params import LocalGenerator, Params
+from lamar.params import Params
 from lamar.training.checkpoint import Checkpoints, fingerprint
 from lamar.training.run import Examples, Trained, Trainer, train
 
@@ -31,7 +31,6 @@ def train_run(chosen: Params, dataset: str, run: str, trainer: Trainer, examples
         "files": tags,
         "backbones": {name: backbone.sha256 for name, backbone in chosen.backbones.items()},
         "pretrained": {str(file): sha256_of(file) for file in Path("models/pretrained").glob("*/*.safetensors")},
-        "llms": {name: llm.sha256 for name, llm in chosen.generators.items() if isinstance(llm, LocalGenerator)},
     }
     checkpoints = Checkpoints(Path(".checkpoints", dataset, run), fingerprint(made_from))
     _write(train(trainer, settings, examples, track, checkpoints), dataset, run, settings.protocol)

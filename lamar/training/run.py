@@ -93,7 +93,10 @@ def _train_seed(
         def note(text: str) -> None:
             bar.update(task, note=text)
 
-        watch = Watch(seen, lambda stage: checkpoints and checkpoints.of(seed, stage), note)
+        def spent(seconds: float) -> None:
+            tracker.epoch({"seconds": seconds}, step=0)
+
+        watch = Watch(seen, lambda stage: checkpoints and checkpoints.of(seed, stage), note, spent)
         model = trainer(run, examples, seed, watch)
         bar.update(task, completed=epochs)
     return model

@@ -82,7 +82,15 @@ TINY = {
 }
 SMALL = {
     "sasrec": {"hidden": 8, "heads": 1, "layers": 1, "epochs": 2, "batch": 16, "learning_rate": 0.01},
-    "recformer": {"backbone": "tiny", "layers": 1, "frozen_layers": 0, "epochs": 1, "second_epochs": 1, "max_items": 5},
+    "recformer": {
+        "backbone": "tiny",
+        "layers": 1,
+        "frozen_layers": 0,
+        "places_per_user": 0,
+        "epochs": 1,
+        "second_epochs": 1,
+        "max_items": 5,
+    },
     "pretrain": {"backbone": "tiny", "layers": 1, "max_items": 5, "epochs": 2, "batch": 16},
 }
 

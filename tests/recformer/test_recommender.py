@@ -54,6 +54,7 @@ def settings(**changes) -> RecformerRun:
         "dropout": 0.0,
         "max_items": 9,
         "max_tokens": 64,
+        "places_per_user": 0,
         "positions_per_user": 2,
         "next_items": 1,
         "epochs": 15,
@@ -288,12 +289,13 @@ def test_an_epoch_keeps_to_the_places_of_each_user():
     assert seen == {history.tobytes() for history in drawn.histories}
 
 
-def test_more_places_than_memory_are_refused_before_they_are_read(monkeypatch):
-    model = recommender(cycles(30))
+def test_more_places_than_memory_are_read_each_time(monkeypatch, capsys):
     monkeypatch.setattr("lamar.recformer.recommender.REMEMBERED_BYTES", 2**16)
-    monkeypatch.setattr(model.model, "below", None)
-    with pytest.raises(LamarError, match=r"places_per_user: 4 take 0\.\d GiB of memory, more than 0; fewer take"):
-        model.keep_to(4, [], np.random.default_rng(0))
+    free, kept = frozen_pair()
+    assert "remembering takes 0." in capsys.readouterr().err
+    batch = kept.batches(np.random.default_rng(1))[0]
+    assert kept._remembered.get(batch.histories) is None
+    assert kept.eval().loss(batch).item() == pytest.approx(free.eval().loss(batch).item(), rel=1e-5)
 
 
 def test_it_learns_above_frozen_layers_that_are_read_once(tmp_path, monkeypatch):

@@ -32,7 +32,15 @@ TABLE = {
 }
 SMALL = {
     "sasrec": {"seeds": [3, 5], "hidden": 16, "heads": 1, "layers": 1, "max_items": 8, "epochs": 6, "batch": 16},
-    "recformer": {"backbone": "tiny", "layers": 2, "frozen_layers": 0, "pooling": "cls", "max_items": 8, "batch": 16},
+    "recformer": {
+        "backbone": "tiny",
+        "layers": 2,
+        "frozen_layers": 0,
+        "places_per_user": 0,
+        "pooling": "cls",
+        "max_items": 8,
+        "batch": 16,
+    },
 }
 SMALL["sasrec"] |= {"dropout": 0.0, "learning_rate": 0.01, "warmup_steps": 5, "patience": 6}
 SMALL["s3rec"] = SMALL["sasrec"] | {"seeds": [0]}
