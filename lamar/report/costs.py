@@ -36,16 +36,24 @@ def costs(root: Path, dataset: str, results: Sequence[Result]) -> list[Cost]:
 
 def _cost(root: Path, dataset: str, result: Result, time: dict[str, Any]) -> Cost:
     seconds = list(time.get("seconds", {}).values())
-    return Cost(
-        result, seconds, time.get("machine", ""), signal_usage(root, dataset, list(result.signature["signals"]))
-    )
+    signals = list(result.signature["signals"])
+    spent = signal_usage(root, dataset, signals)
+    own = own_usage(root, dataset, result.run) if spent or not signals else []
+    return Cost(result, seconds, time.get("machine", ""), _sum([*own, *([spent] if spent else [])]))
 
 
 def signal_usage(root: Path, dataset: str, generators: Sequence[str]) -> dict[str, float]:
     """What asking for the signals of these generators took; second answers (`-again`) took the first ones as well."""
     asked = {name for generator in generators for name in (generator, generator.removesuffix(AGAIN))}
     paths = [root / "metrics" / dataset / name / "usage.json" for name in sorted(asked)]
-    if not paths or not all(path.exists() for path in paths):
-        return {}
-    found = [read_json(path) for path in paths]
-    return {name: sum(usage[name] for usage in found) for name in COUNTED}
+    return _sum([read_json(path) for path in paths]) if all(path.exists() for path in paths) else {}
+
+
+def own_usage(root: Path, dataset: str, run: str) -> list[dict[str, float]]:
+    """What a run asked an LLM itself, stage by stage: TAXREC's classes and profiles; empty for other models."""
+    paths = [root / "metrics" / dataset / run / f"{stage}.json" for stage in ("taxonomy", "taxrec")]
+    return [read_json(path)["usage"] for path in paths if path.exists()]
+
+
+def _sum(usages: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(usage[name] for usage in usages) for name in COUNTED} if usages else {}

@@ -20,11 +20,15 @@ SHOWN = ("recall@10", "ndcg@10", "mrr")  # the paper's, Table 4
 
 @dataclass(frozen=True)
 class Ranked:
-    """One run on one kind of pools. full: `users` with a full history, and their metrics; checks: of the stage rank."""
+    """One run on one kind of pools.
+
+    users: whom it ranked; full: `users` with a full history, and their metrics; checks: of the stage rank.
+    """
 
     run: str
     metrics: dict[str, float]
     seeds: int
+    users: int
     full: dict[str, float]
     checks: dict[str, Any]
 
@@ -33,13 +37,15 @@ class Ranked:
 class PoolResults:
     """All runs on one kind of pools.
 
-    candidates: in a pool; users: that were ranked; first: the run whose best items are re-ranked, '' for random ones;
-    alone: its metrics on the same users, when its ranks are here; chance: metrics of a random order of the pool.
+    candidates: in a pool; users: at most, of a run; present: share of their pools that have the target; first: the run
+    whose best items are re-ranked, '' for random ones; alone: its metrics on the same users, when its ranks are here;
+    chance: metrics of a random order of the pool.
     """
 
     name: str
     candidates: int
     users: int
+    present: float
     runs: list[Ranked]
     first: str
     alone: dict[str, float] | None
@@ -60,26 +66,27 @@ def _pool_results(root: Path, folder: Path, chosen: Params) -> PoolResults:
     found = {path.name.removesuffix(".signature.json"): read_json(path) for path in folder.glob("*.signature.json")}
     places = {run: place for place, run in enumerate(chosen.runs)}
     runs = sorted(found, key=lambda run: (places.get(run, len(places)), run))
-    users = max(signature["users"] for signature in found.values())
+    ranked = [_ranked(folder, run, found[run]) for run in runs]
+    largest = max(ranked, key=lambda one: one.users)
     return PoolResults(
         folder.name,
         kind.candidates,
-        users,
-        [_ranked(folder, run, len(found[run]["seeds"])) for run in runs],
+        largest.users,
+        largest.checks["target_present"],
+        ranked,
         kind.first or "",
-        _alone(root, folder, kind.first, runs[0], chosen.evaluate.ties) if kind.first else None,
+        _alone(root, folder, kind.first, largest.run, chosen.evaluate.ties) if kind.first else None,
         None if kind.first else _chance(kind.candidates),
     )
 
 
-def _ranked(folder: Path, run: str, seeds: int) -> Ranked:
+def _ranked(folder: Path, run: str, signature: dict[str, Any]) -> Ranked:
     metrics = read_json(folder / f"{run}.json")
     missing = [name for name in METRICS if not {name, f"{name}_std"} <= metrics.keys()]
     if missing:
         raise LamarError(f"{folder / run}.json: no {missing[0]}; evaluate this run again")
-    return Ranked(
-        run, metrics, seeds, read_json(folder / f"{run}.full-history.json"), read_json(folder / f"{run}.checks.json")
-    )
+    full, checks = (read_json(folder / f"{run}.{part}.json") for part in ("full-history", "checks"))
+    return Ranked(run, metrics, len(signature["seeds"]), signature["users"], full, checks)
 
 
 def _alone(root: Path, folder: Path, first: str, run: str, ties: str) -> dict[str, float] | None:

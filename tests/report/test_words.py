@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lamar.report.costs import signal_usage
+from lamar.files import write_json
+from lamar.report.costs import own_usage, signal_usage
 from lamar.report.words import duration, percent
 
 
@@ -32,3 +33,11 @@ def test_second_answers_took_the_first_ones_as_well(tmp_path: Path) -> None:
     assert signal_usage(tmp_path, "tiny", ["llm", "llm-again"]) == spent
     assert signal_usage(tmp_path, "tiny", []) == {}
     assert signal_usage(tmp_path, "tiny", ["llm", "uncounted"]) == {}
+
+
+def test_what_a_run_asked_itself_is_its_cost(tmp_path: Path) -> None:
+    for stage, tokens in (("taxonomy", 5), ("taxrec", 7)):
+        usage = {"requests": 1, "input_tokens": tokens, "output_tokens": 2, "cost_usd": 0.5}
+        write_json(tmp_path / "metrics/tiny/taxrec-original" / f"{stage}.json", {"usage": usage})
+    assert [usage["input_tokens"] for usage in own_usage(tmp_path, "tiny", "taxrec-original")] == [5, 7]
+    assert own_usage(tmp_path, "tiny", "sasrec") == []
