@@ -81,3 +81,8 @@ def test_without_names_only_values_of_one_feature_speak_for_themselves():
 def test_a_feature_whose_name_ends_like_another():
     two = Taxonomy({"Genre": ("Drama", "Comedy"), "Sub-Genre": ("Dark Comedy", "Satire", "Drama")})
     assert read("Sub genre: Drama\nGenre: Comedy", two).values == {"Genre": "Comedy", "Sub-Genre": "Drama"}
+
+
+def test_signs_in_a_name_need_not_be_said_alike():
+    taxonomy = Taxonomy({"Plot & Setting": ("City", "Country"), "Cast+": ("Stars", "Unknowns")})
+    assert read("Plot + Setting: City\nCast+: Stars", taxonomy).values == {"Plot & Setting": "City", "Cast+": "Stars"}
