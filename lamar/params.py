@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lamar.errors import LamarError
 
@@ -220,6 +222,20 @@ class RemoteGenerator(Section):
     concurrency: Positive
     requests_per_minute: Positive | None = None
     tokens_per_minute: Positive | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _names_the_key(cls, key: str | None) -> str | None:
+        if key is not None and not re.fullmatch("[A-Z_][A-Z0-9_]*", key):
+            raise ValueError("is the name of an environment variable, in capitals; the key itself stands nowhere")
+        return key
+
+    @field_validator("base_url")
+    @classmethod
+    def _tells_no_password(cls, url: str | None) -> str | None:
+        if url and "@" in urlsplit(url).netloc:
+            raise ValueError("no user or password in an address, which errors tell; put the secret where key names it")
+        return url
 
     @property
     def prices(self) -> tuple[float, float]:

@@ -8,6 +8,7 @@ returns a Provider. Its settings are a class of lamar/params.py.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ from lamar.params import AnyGenerator, RemoteGenerator
 if TYPE_CHECKING:
     from lamar.signals.prompt import Messages
 
+KEY = re.compile(r"[!#-&(-\[\]-~]+")  # printable ASCII without blanks, quotes and backslashes: printed as it is
 BLOCKED = "content_filter"
 """finish_reason of an answer that the provider's filter withheld: an answer, too, asked for once."""
 
@@ -86,17 +88,21 @@ def connect(generator: RemoteGenerator, timeout: float) -> Provider:
 def api_key(generator: RemoteGenerator) -> str | None:
     """The key from the environment or a .env file here or above; None when the generator needs none.
 
-    Raises LamarError when it is not there.
+    Raises LamarError when it is not there, or holds what no key does: an HTTP library would complain of it and print it
+    in a form that `without` does not find.
     """
     from dotenv import dotenv_values, find_dotenv
 
     if generator.key is None:
         return None
-    key = os.environ.get(generator.key) or dotenv_values(find_dotenv(usecwd=True)).get(generator.key)
+    found = os.environ.get(generator.key) or dotenv_values(find_dotenv(usecwd=True)).get(generator.key)
+    key = (found or "").strip()  # a line break at the end comes with $(cat file)
     if not key:
         raise LamarError(
             f"{generator.key}: no key for {generator.model}; export it or write {generator.key}=... to .env"
         )
+    if not KEY.fullmatch(key):
+        raise LamarError(f"{generator.key}: holds a blank, a quote or another character that no key has; correct it")
     return key
 
 
