@@ -65,5 +65,7 @@ def _ask_remotely(
         answered, missing = _split(questions, path)
         budget = Budget(name, generator, answered)
         in_a_batch = isinstance(generator, OpenaiGenerator) and generator.mode == "batch"
+        if missing and not in_a_batch:
+            batch.stop_if_under_way(missing, path)
         if missing:
             (batch if in_a_batch else runner).ask(missing, generator, settings, budget, book)

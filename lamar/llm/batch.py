@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,25 @@ def ask(
             raise LamarError(f"the Batch API at {url}: {without(key, _message(error))}; {GO_ON}") from None
 
 
+def stop_if_under_way(questions: Iterable[str], journal_path: Path) -> None:
+    """Raise LamarError when a batch that is under way asks some of `questions` (keys): live, they would cost again."""
+    path = _sent_path(journal_path)
+    if not path.exists():
+        return
+    sent = read_json(path)
+    twice = set(questions).intersection(sent.get("keys", questions))  # older files do not say which
+    if twice:
+        raise LamarError(
+            f"{path}: a batch under way asks {len(twice):,} of these questions; fetch its answers with mode: batch, or "
+            "delete this file to give it up"
+        )
+
+
+def _sent_path(journal_path: Path) -> Path:
+    """What is known of a batch under way."""
+    return Path(f"{journal_path}.batch.json")
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the waiting, not the batch."""
@@ -85,7 +104,7 @@ class Batches:
         self._settings = settings
         self._budget = budget
         self._book = book
-        self._sent = Path(f"{book.path}.batch.json")
+        self._sent = _sent_path(book.path)
         self._complaint = ""
 
     def run(self, questions: Mapping[str, Messages]) -> None:
@@ -131,7 +150,8 @@ class Batches:
         """Upload the questions; what happens to the file from here on is known from the file beside the journal."""
         lines = b"".join(self._line(key, messages) for key, messages in chosen.items())
         uploaded = self._client.files.create(file=("questions.jsonl", lines), purpose="batch")
-        write_json(self._sent, {"base_url": base_url(self._generator), "file": uploaded.id, "questions": len(chosen)})
+        sent = {"base_url": base_url(self._generator), "file": uploaded.id, "questions": len(chosen)}
+        write_json(self._sent, sent | {"keys": list(chosen)})
 
     def _take_up(self) -> set[str]:
         """Bring what was sent to its end; the keys that are done with. The file beside the journal is gone then."""

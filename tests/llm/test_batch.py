@@ -185,3 +185,37 @@ def test_a_batch_is_no_larger_than_the_budget(server: Server) -> None:
         ask(generator, 10)
     assert len(server.files["file-0"].splitlines()) == 2
     assert len(kept(generator, 10)) == 2
+
+
+def test_what_a_batch_under_way_asks_is_not_asked_live(server: Server) -> None:
+    server.looks.append(failure(401, "interrupted"))
+    with pytest.raises(LamarError):
+        ask(batch_generator(server), 5)
+    told = r"batch\.json: a batch under way asks 5 of these questions; fetch its answers with mode: batch, or delete"
+    with pytest.raises(LamarError, match=told):
+        ask(openai_generator(server), 7)
+    assert server.requests == 0
+    assert len(ask(batch_generator(server), 5)) == 5
+    assert len(ask(openai_generator(server), 7)) == 7
+    assert set(server.asked.values()) == {1}
+
+
+def test_other_questions_are_asked_live_while_a_batch_is_under_way(server: Server) -> None:
+    server.looks.append(failure(401, "interrupted"))
+    with pytest.raises(LamarError):
+        ask(batch_generator(server), 5)
+    assert len(ask(openai_generator(server, max_tokens=65), 3)) == 3
+    assert SENT.exists()
+
+
+def test_a_batch_that_does_not_say_what_it_asks_may_ask_anything(server: Server) -> None:
+    """Files of earlier versions."""
+    server.looks.append(failure(401, "interrupted"))
+    with pytest.raises(LamarError):
+        ask(batch_generator(server), 2)
+    sent = json.loads(SENT.read_text())
+    del sent["keys"]
+    SENT.write_text(json.dumps(sent))
+    with pytest.raises(LamarError, match="a batch under way asks 3 of these questions"):
+        ask(openai_generator(server, max_tokens=65), 3)
+    assert len(ask(batch_generator(server), 2)) == 2
