@@ -21,7 +21,7 @@ from lamar.files import read_json, write_json
 from lamar.llm.journal import Answer, Journal
 from lamar.llm.money import Budget, paid
 from lamar.llm.openai import TEMPORARY, base_url, request, said, to_reply
-from lamar.llm.provider import Temporary, api_key, without
+from lamar.llm.provider import api_key, without
 from lamar.llm.runner import GO_ON, REJECTED
 from lamar.params import Generate, OpenaiGenerator
 
@@ -226,28 +226,20 @@ class Batches:
 
     def _answer(self, line: dict[str, Any]) -> Answer | None:
         """One line of a result; None when the question is to be asked again."""
-        from openai.types.chat import ChatCompletion
-
         response = line.get("response") or {}
         status = response.get("status_code", 500)
         if status == 200:
             try:
-                reply = to_reply(ChatCompletion.construct(**response["body"]))
-            except Temporary as trouble:
-                self._complaint = str(trouble)
+                reply = to_reply(response.get("body"))
+            except ValueError as broken:
+                self._complaint = f"broken answer ({broken})"
                 return None
             used = reply.input_tokens, reply.output_tokens
             return Answer(line["custom_id"], reply.model, reply.text, reply.finish_reason, *used)
-        self._complaint = _complaint(line.get("error") or response.get("body") or {})
+        self._complaint = said(line.get("error") or response.get("body") or "no reason given")
         if status in TEMPORARY or status >= 500:
             return None
         return Answer(line["custom_id"], self._generator.model, "", REJECTED, 0, 0)
-
-
-def _complaint(body: dict[str, Any]) -> str:
-    """The provider's message in the body of a failed request."""
-    error = body.get("error") or body
-    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
 
 
 def _passing(error: APIError) -> bool:
@@ -262,4 +254,8 @@ def _passing(error: APIError) -> bool:
 def _message(error: APIError) -> str:
     from openai import APIStatusError
 
-    return said(error) if isinstance(error, APIStatusError) else f"{error} ({error.__cause__ or type(error).__name__})"
+    return (
+        said(error.body or error.message)
+        if isinstance(error, APIStatusError)
+        else f"{error} ({error.__cause__ or type(error).__name__})"
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from lamar.llm.provider import BLOCKED, Denied, Rejected, Reply, Temporary, Trouble, without
 from lamar.params import OpenaiGenerator
@@ -10,7 +13,6 @@ from lamar.params import OpenaiGenerator
 if TYPE_CHECKING:
     import httpx2
     from openai import APIStatusError, AsyncOpenAI
-    from openai.types.chat import ChatCompletion
 
     from lamar.signals.prompt import Messages
 
@@ -57,7 +59,8 @@ class OpenaiProvider:
         """Ask as `generator` says through `client`; no error tells the key."""
         self._generator = generator
         self._client = client
-        self._create = client.chat.completions.create  # loads half of the SDK, which no request's timeout should meet
+        completions = client.chat.completions  # loads half of the SDK, which no request's timeout should meet
+        self._create = completions.with_raw_response.create
         self._key = key
 
     async def ask(self, messages: Messages) -> Reply:
@@ -67,7 +70,8 @@ class OpenaiProvider:
         body = request(self._generator, messages)
         options = {name: body.pop(name) for name in ("model", "messages")}
         try:
-            return to_reply(await self._create(**options, extra_body=body))
+            answer = await self._create(**options, extra_body=body)
+            return to_reply(json.loads(answer.content))
         except openai.APIStatusError as error:
             if error.code == BLOCKED:  # Azure's filter: the question itself is withheld
                 return Reply("", BLOCKED, 0, 0, self._generator.model)
@@ -85,7 +89,7 @@ class OpenaiProvider:
         await self._client.close()
 
     def _trouble(self, error: APIStatusError) -> Trouble:
-        message = without(self._key, f"{error.status_code}: {said(error)}")
+        message = without(self._key, f"{error.status_code}: {said(error.body or error.message)}")
         if error.status_code in DENIED or error.code == NO_MORE_MONEY:
             return Denied(message)
         if error.status_code in TEMPORARY or error.status_code >= 500:
@@ -93,24 +97,58 @@ class OpenaiProvider:
         return Rejected(message)
 
 
-def said(error: APIStatusError) -> str:
-    """The provider's own message, without what the SDK puts around it."""
-    body = error.body
-    return str(body.get("message") or body) if isinstance(body, dict) else str(body or error.message)
+def said(body: Any) -> str:
+    """The provider's own message in the body of a failure, without what is put around it."""
+    while isinstance(body, list) and body:  # Gemini's endpoint
+        body = body[0]
+    error = (body.get("error") or body) if isinstance(body, dict) else body
+    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
 
 
-def to_reply(completion: ChatCompletion) -> Reply:
-    """Read a completion. Raises Temporary when it holds no answer: some servers send 200 with an error inside."""
-    choices = getattr(completion, "choices", None)
-    message = choices[0].message if choices else None
-    if message is None:
-        raise Temporary(f"an answer without choices: {str(completion)[:200]}", paid=True)
-    usage = completion.usage
+class Message(BaseModel):
+    """What the model wrote; a refusal stands in a field of its own."""
+
+    content: str | None = None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    """One of the answers; we ask for one."""
+
+    message: Message
+    finish_reason: str | None = None
+
+
+class Counts(BaseModel):
+    """Tokens; null where nobody counted."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Completion(BaseModel):
+    """What is read of a completion. The SDK checks nothing: servers that speak its protocol answer all sorts."""
+
+    choices: Annotated[list[Choice], Field(min_length=1)]
+    usage: Counts | None = None
+    model: str | None = None
+
+
+def to_reply(body: Any) -> Reply:
+    """Read a completion. Raises ValueError when it holds no answer: some servers send 200 with an error inside."""
+    try:
+        completion = Completion.model_validate(body)
+    except ValidationError as error:
+        if not isinstance(body, dict) or body.get("error"):
+            raise ValueError(said(body)) from None
+        wrong = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+    first, counts = completion.choices[0], completion.usage or Counts()
     return Reply(
-        text=(message.content or getattr(message, "refusal", None) or "").strip(),
-        finish_reason=choices[0].finish_reason or "stop",
-        input_tokens=usage.prompt_tokens if usage else 0,
-        output_tokens=usage.completion_tokens if usage else 0,
+        text=(first.message.content or first.message.refusal or "").strip(),
+        finish_reason=first.finish_reason or "stop",
+        input_tokens=counts.prompt_tokens or 0,
+        output_tokens=counts.completion_tokens or 0,
         model=completion.model or "",
     )
 

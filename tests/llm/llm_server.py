@@ -97,7 +97,8 @@ class Server:
 
     `asked` counts requests by question, `begun` lists the times they came at, `most` is the most there were at once.
     Of the Batch API, `calls` counts requests by what they do, `looks` are faults of the looks at a batch, which ends as
-    `batch_ends` says with the lines of `batch_errors` (by question) in its error file.
+    `batch_ends` says with the lines of `batch_errors` (by question) in its error file, and the completions of
+    `batch_bodies` in place of the usual ones.
     """
 
     def __init__(self, latency: float = 0.0) -> None:
@@ -114,6 +115,7 @@ class Server:
         self.calls: Counter[str] = Counter()
         self.looks: deque[Handler] = deque()
         self.batch_errors: dict[str, dict[str, Any]] = {}
+        self.batch_bodies: dict[str, Any] = {}
         self.batch_ends = "completed"
 
     @property
@@ -237,7 +239,8 @@ class Server:
             if question in self.batch_errors:
                 failed.append(result | self.batch_errors.pop(question))
             else:
-                done.append(result | {"response": {"status_code": 200, "body": completion(question)}})
+                body = self.batch_bodies.get(question, completion(question))
+                done.append(result | {"response": {"status_code": 200, "body": body}})
         for kind, lines in (("output_file_id", done), ("error_file_id", failed)):
             if lines:
                 batch[kind] = f"file-{len(self.files)}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from llm_generators import JOURNAL, ask, chats, kept, openai_generator
-from llm_server import READ, WRITTEN, Server, answer_to, failure, hung_up
+from llm_server import READ, WRITTEN, Server, answer_to, completion, failure, hung_up
 
 from lamar.errors import LamarError
 from lamar.llm import journal
@@ -219,3 +219,19 @@ def test_a_batch_that_does_not_say_what_it_asks_may_ask_anything(server: Server)
     with pytest.raises(LamarError, match="a batch under way asks 3 of these questions"):
         ask(openai_generator(server, max_tokens=65), 3)
     assert len(ask(batch_generator(server), 2)) == 2
+
+
+def test_a_broken_line_keeps_no_other_answer_out(server: Server) -> None:
+    server.batch_bodies = {
+        "q1": completion("?", choices=[{"message": {"content": [{"type": "text", "text": "hi"}]}}]),
+        "q2": {"error": {"message": "upstream failed"}},
+        "q3": None,
+    }
+    generator = batch_generator(server)
+    with pytest.raises(LamarError, match=r"a batch of 3 questions brought no answer: broken answer \("):
+        ask(generator, 5)
+    assert kept(generator, 5).keys() == {"q0", "q4"}
+    assert not SENT.exists()
+    server.batch_bodies.clear()
+    assert len(ask(generator, 5)) == 5
+    assert server.asked == {"q0": 1, "q1": 3, "q2": 3, "q3": 3, "q4": 1}

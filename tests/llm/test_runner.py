@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -81,6 +82,54 @@ def test_a_fault_is_asked_again(server: Server, fault: str) -> None:
     assert answers["q1"].text == answer_to("q1")
     assert answers["q1"].attempts == 2
     assert server.asked == {"q0": 1, "q1": 2, "q2": 1}
+
+
+BROKEN = {
+    "content in parts": completion("?", choices=[{"message": {"content": [{"type": "text", "text": "hi"}]}}]),
+    "choices of text": completion("?", choices=["hi"]),
+    "a choice without a message": completion("?", choices=[{}]),
+    "counts in a list": completion("?", usage=[]),
+    "a list": [1],
+    "a list of errors": [{"error": {"message": "upstream failed"}}],
+    "a text": "hi",
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
+def test_what_is_no_completion_is_asked_again(server: Server, body: object) -> None:
+    server.faults["q1"].append(says(json.dumps(body)))
+    answers = ask(openai_generator(server), 3)
+    assert answers["q1"].text == answer_to("q1")
+    assert server.asked == {"q0": 1, "q1": 2, "q2": 1}
+
+
+def test_an_answer_whose_tokens_are_null_is_an_answer(server: Server) -> None:
+    counts = {"prompt_tokens": None, "completion_tokens": None}
+    server.faults["q1"].append(says(completion("q1", usage=counts, model=None)))
+    assert ask(openai_generator(server), 3)["q1"].text == answer_to("q1")
+    assert server.requests == 3
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_no_error(server: Server) -> None:
+    server.faults["q1"].append(says(json.dumps(completion("q1")).replace("answer to", r"answer \ud83d to")))
+    assert ask(openai_generator(server), 3)["q1"].text == "answer ? to q1"
+    assert server.requests == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "Your credit is used up: <key>", "code": 402}}, r"Your credit is used up: \*\*\*"),
+        ([{"error": {"message": "Your credit is used up: <key>"}}], r"Your credit is used up: \*\*\*"),
+        (completion("?", choices=[]), "choices: List should have at least 1 item"),
+        (completion("?", choices=[{"message": {"content": 7}}]), "choices.0.message.content: Input should be"),
+    ],
+)
+def test_the_providers_own_message_in_a_200_ends_the_run(server: Server, body: object, message: str) -> None:
+    server.always = says(json.dumps(body).replace("<key>", SECRET))
+    with pytest.raises(LamarError, match=rf"got no answer, the last: broken answer \({message}"):
+        ask(openai_generator(server), 10)
 
 
 def test_a_slow_answer_is_not_waited_for(server: Server) -> None:
