@@ -19,6 +19,17 @@ Positive = Annotated[int, Field(ge=1)]
 Seeds = Annotated[list[int], Field(min_length=1)]
 WEIGHTS = (".safetensors", ".bin")
 
+# What of a request is no option: an answer could cost more than is set aside for it, or would not be read.
+OWN = {
+    "model",
+    "messages",
+    "stream",
+    "n",
+    "candidate_count",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+}
 AGAIN = "-again"  # after a generator's name: its signals, those that were rejected asked for once more
 
 
@@ -208,8 +219,8 @@ class RemoteGenerator(Section):
     """An LLM behind an API. `key` names the environment variable that holds the key; the key itself stands nowhere.
 
     `options` are sent with every request as they are (sampling, reasoning effort) and enter the key of an answer.
-    `budget_usd` bounds what this machine pays for one dataset's answers, all runs together. None of `concurrency`
-    (requests in flight), the limits per minute, price and budget change what is answered.
+    `budget_usd` bounds what this machine pays for one dataset's answers to the questions of today's prompt, all runs
+    together. None of `concurrency` (requests in flight), limits per minute, price and budget change what is answered.
     """
 
     model: str
@@ -229,6 +240,13 @@ class RemoteGenerator(Section):
         if key is not None and not re.fullmatch("[A-Z_][A-Z0-9_]*", key):
             raise ValueError("is the name of an environment variable, in capitals; the key itself stands nowhere")
         return key
+
+    @field_validator("options")
+    @classmethod
+    def _keeps_what_is_reckoned_with(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in OWN.intersection(options):
+            raise ValueError(f"no {name} here: the budget reckons with one answer of max_tokens; set that")
+        return options
 
     @field_validator("base_url")
     @classmethod

@@ -36,10 +36,11 @@ def ask(questions: Mapping[str, Messages], path: Path, name: str, generator: Any
 
 
 def _split(questions: Mapping[str, Messages], path: Path) -> tuple[list[Answer], dict[str, Messages]]:
-    """The answers there are, and what is missing; read while the journal is ours: another process may have ended."""
+    """What has been paid for, and what is missing; read while the journal is ours: another process may have ended."""
     known = journal.read(path)
     missing = {key: messages for key, messages in questions.items() if key not in known}
-    return [known[key] for key in questions if key in known], missing
+    lost = [request for request in journal.lost(path) if request.key in questions]
+    return [known[key] for key in questions if key in known] + lost, missing
 
 
 def _ask_locally(
@@ -62,8 +63,8 @@ def _ask_remotely(
     Budget(name, generator, [])  # first of all: without a budget not even a journal is made
     spare = generator.concurrency * (ANSWER_BYTES + TOKEN_BYTES * generator.max_tokens)
     with journal.opened(path, spare) as book:
-        answered, missing = _split(questions, path)
-        budget = Budget(name, generator, answered)
+        paid, missing = _split(questions, path)
+        budget = Budget(name, generator, paid)
         in_a_batch = isinstance(generator, OpenaiGenerator) and generator.mode == "batch"
         if missing and not in_a_batch:
             batch.stop_if_under_way(missing, path)

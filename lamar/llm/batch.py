@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lamar import console
 from lamar.errors import LamarError
 from lamar.files import read_json, write_json
-from lamar.llm.journal import Answer, Journal
+from lamar.llm.journal import LOST, Answer, Journal
 from lamar.llm.money import Budget, paid
 from lamar.llm.openai import TEMPORARY, base_url, request, said, to_reply
 from lamar.llm.provider import api_key, without
@@ -63,7 +63,7 @@ def stop_if_under_way(questions: Iterable[str], journal_path: Path) -> None:
     if not path.exists():
         return
     sent = read_json(path)
-    twice = set(questions).intersection(sent.get("keys", questions))  # older files do not say which
+    twice = set(questions).intersection(sent.get("reserved_usd", questions))  # older files do not say which
     if twice:
         raise LamarError(
             f"{path}: a batch under way asks {len(twice):,} of these questions; fetch its answers with mode: batch, or "
@@ -151,7 +151,8 @@ class Batches:
         lines = b"".join(self._line(key, messages) for key, messages in chosen.items())
         uploaded = self._client.files.create(file=("questions.jsonl", lines), purpose="batch")
         sent = {"base_url": base_url(self._generator), "file": uploaded.id, "questions": len(chosen)}
-        write_json(self._sent, sent | {"keys": list(chosen)})
+        reserved = {key: self._budget.most(messages) for key, messages in chosen.items()}
+        write_json(self._sent, sent | {"reserved_usd": reserved})
 
     def _take_up(self) -> set[str]:
         """Bring what was sent to its end; the keys that are done with. The file beside the journal is gone then."""
@@ -166,7 +167,7 @@ class Batches:
             self._sent.unlink()
             problems = batch.errors.data if batch.errors and batch.errors.data else []
             raise LamarError(f"batch {batch.id} failed: {problems[0].message if problems else 'no reason given'}")
-        came = self._merge(batch)
+        came = self._merge(batch, sent.get("reserved_usd", {}))
         self._sent.unlink()
         console.say(
             f"batch {batch.id} is {batch.status}: {len(came):,} of {sent['questions']:,} questions are done with"
@@ -210,22 +211,27 @@ class Batches:
                         raise
         return batch
 
-    def _merge(self, batch: Batch) -> set[str]:
-        """The answers of a batch into the journal; the keys that need not be asked again."""
-        answers, rejected = [], []
+    def _merge(self, batch: Batch, reserved: Mapping[str, float]) -> set[str]:
+        """The answers of a batch into the journal; the keys that need not be asked again.
+
+        reserved: the most that a question can have cost, by key.
+        """
+        answers, rejected, lost = [], [], []
+        homes = {REJECTED: rejected, LOST: lost}
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             for line in self._client.files.content(file).content.splitlines():
-                found = self._answer(json.loads(line))
+                found = self._answer(json.loads(line), reserved)
                 if found is not None:
-                    (rejected if found.finish_reason == REJECTED else answers).append(found)
+                    homes.get(found.finish_reason, answers).append(found)
         kept = answers + (rejected if answers else [])  # a wrong setting rejects every question
-        self._book.append(kept)
+        self._book.append(kept + lost)
         self._book.sync()
-        self._budget.spent += paid(self._generator, kept)
+        self._budget.spent += paid(self._generator, kept + lost)
         return {answer.key for answer in kept}
 
-    def _answer(self, line: dict[str, Any]) -> Answer | None:
-        """One line of a result; None when the question is to be asked again."""
+    def _answer(self, line: dict[str, Any], reserved: Mapping[str, float]) -> Answer | None:
+        """One line of a result, one that is LOST when what was paid for cannot be read; None when nothing was."""
+        key = line["custom_id"]
         response = line.get("response") or {}
         status = response.get("status_code", 500)
         if status == 200:
@@ -233,13 +239,14 @@ class Batches:
                 reply = to_reply(response.get("body"))
             except ValueError as broken:
                 self._complaint = f"broken answer ({broken})"
-                return None
+                return Answer(key, self._generator.model, "", LOST, 0, 0, reserved_usd=reserved.get(key))
             used = reply.input_tokens, reply.output_tokens
-            return Answer(line["custom_id"], reply.model, reply.text, reply.finish_reason, *used)
+            most = None if any(used) else reserved.get(key)
+            return Answer(key, reply.model, reply.text, reply.finish_reason, *used, reserved_usd=most)
         self._complaint = said(line.get("error") or response.get("body") or "no reason given")
         if status in TEMPORARY or status >= 500:
             return None
-        return Answer(line["custom_id"], self._generator.model, "", REJECTED, 0, 0)
+        return Answer(key, self._generator.model, "", REJECTED, 0, 0)
 
 
 def _passing(error: APIError) -> bool:

@@ -86,7 +86,8 @@ class GeminiProvider:
 
     def _to_reply(self, response: GenerateContentResponse) -> Reply:
         used = response.usage_metadata
-        tokens = used.prompt_token_count, used.candidates_token_count
+        read = used.prompt_token_count
+        tokens = read, max(used.candidates_token_count, used.total_token_count - read)  # with what the model thinks
         if not response.candidates:
             if response.prompt_feedback.block_reason:
                 return Reply("", BLOCKED, *tokens, self._generator.model)

@@ -25,12 +25,16 @@ from platformdirs import user_data_path
 from lamar.errors import LamarError
 from lamar.files import unwritable
 
+LOST = "lost"
+"""finish_reason of a line that is no answer, but a request whose answer never came and that may have cost something."""
+
 
 @dataclass(frozen=True)
 class Answer:
     """One answered request. `model` is the name the provider reports; tokens as the provider counts them.
 
-    Of remote answers only: `seconds` that the successful attempt took, and how many `attempts` there were.
+    Of remote answers only: `seconds` that the successful attempt took, how many `attempts` there were, and
+    `reserved_usd`, the most it can have cost, where the provider counted no tokens.
     """
 
     key: str
@@ -41,6 +45,7 @@ class Answer:
     output_tokens: int
     seconds: float | None = None
     attempts: int | None = None
+    reserved_usd: float | None = None
 
 
 def key_of(identity: dict[str, Any], messages: Iterable[dict[str, str]]) -> str:
@@ -60,11 +65,20 @@ def read(path: Path) -> dict[str, Answer]:
     A torn last line (the process was killed while writing it) is dropped. Raises LamarError, naming the line,
     when any other line cannot be read.
     """
+    return {answer.key: answer for answer in _lines(path) if answer.finish_reason != LOST}
+
+
+def lost(path: Path) -> list[Answer]:
+    """The requests in a journal that may have cost something and never brought an answer. Raises as `read`."""
+    return [answer for answer in _lines(path) if answer.finish_reason == LOST]
+
+
+def _lines(path: Path) -> Iterator[Answer]:
     if not path.exists():
-        return {}
+        return
     whole = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was never finished
-    answers = (_parse(path, number, line) for number, line in enumerate(whole, start=1))
-    return {answer.key: answer for answer in answers}
+    for number, line in enumerate(whole, start=1):
+        yield _parse(path, number, line)
 
 
 def _parse(path: Path, number: int, line: bytes) -> Answer:

@@ -38,12 +38,17 @@ def cost(generator: RemoteGenerator, input_tokens: float, output_tokens: float) 
 
 
 def paid(generator: RemoteGenerator, answers: Iterable[Answer]) -> float:
-    """USD that answers have cost. Only live answers say how long they took: the others came in a batch, for less."""
+    """USD that answers have cost, at most where nobody counted.
+
+    Only live answers say how long they took: the others came in a batch, for less.
+    """
+    answers = list(answers)
     price = generator.price
     live = price.input, price.output
     in_a_batch = (price.batch_input, price.batch_output) if price.batch_input is not None else live
     rates = ((answer, live if answer.seconds is not None else in_a_batch) for answer in answers)
-    return sum(answer.input_tokens * read + answer.output_tokens * written for answer, (read, written) in rates) / 1e6
+    counted = sum(answer.input_tokens * read + answer.output_tokens * written for answer, (read, written) in rates)
+    return counted / 1e6 + sum(answer.reserved_usd or 0 for answer in answers)
 
 
 class Budget:

@@ -124,6 +124,13 @@ class Counts(BaseModel):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
+
+    def tokens(self) -> tuple[int, int]:
+        """Read and written, zeros where nobody counted. Some count what the model thinks in the total alone."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return 0, 0
+        return self.prompt_tokens, max(self.completion_tokens, (self.total_tokens or 0) - self.prompt_tokens)
 
 
 class Completion(BaseModel):
@@ -143,12 +150,13 @@ def to_reply(body: Any) -> Reply:
             raise ValueError(said(body)) from None
         wrong = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
-    first, counts = completion.choices[0], completion.usage or Counts()
+    first = completion.choices[0]
+    read, written = (completion.usage or Counts()).tokens()
     return Reply(
         text=(first.message.content or first.message.refusal or "").strip(),
         finish_reason=first.finish_reason or "stop",
-        input_tokens=counts.prompt_tokens or 0,
-        output_tokens=counts.completion_tokens or 0,
+        input_tokens=read,
+        output_tokens=written,
         model=completion.model or "",
     )
 

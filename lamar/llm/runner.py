@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from lamar import console
 from lamar.errors import LamarError
-from lamar.llm.journal import Answer, Journal
+from lamar.llm.journal import LOST, Answer, Journal
 from lamar.llm.money import Budget, cost, tokens_about
 from lamar.llm.pace import Pace
 from lamar.llm.provider import Denied, Provider, Rejected, Reply, Temporary, connect
@@ -122,11 +122,14 @@ class Runner:
                 await self._turn(messages)
                 started = time.perf_counter()
                 reply = await self._reply(messages)
-                spent = cost(self._generator, reply.input_tokens, reply.output_tokens) or most  # some count no tokens
-                return self._keep(key, reply, time.perf_counter() - started, attempt)
+                counted = cost(self._generator, reply.input_tokens, reply.output_tokens)
+                spent = counted or most  # some count no tokens
+                return self._keep(key, reply, time.perf_counter() - started, attempt, 0.0 if counted else most)
             except Temporary as trouble:
                 spent = most if trouble.paid else 0.0
                 self._note(trouble)
+                if spent:
+                    self._book.append([Answer(key, self._generator.model, "", LOST, 0, 0, reserved_usd=spent)])
                 delay = self._delay(trouble, attempt)
             except Rejected as trouble:
                 self._note(trouble)
@@ -149,11 +152,11 @@ class Runner:
         except TimeoutError:
             raise Temporary(f"no answer within {self._settings.timeout:g} seconds", paid=True) from None
 
-    def _keep(self, key: str, reply: Reply, seconds: float, attempts: int) -> None:
+    def _keep(self, key: str, reply: Reply, seconds: float, attempts: int, reserved: float) -> None:
         """Into the journal first, then it counts."""
         used = reply.input_tokens, reply.output_tokens
-        answer = Answer(key, reply.model, reply.text, reply.finish_reason, *used, round(seconds, 3), attempts)
-        self._book.append([answer])
+        measured = {"seconds": round(seconds, 3), "attempts": attempts, "reserved_usd": reserved or None}
+        self._book.append([Answer(key, reply.model, reply.text, reply.finish_reason, *used, **measured)])
         self._answered += 1
         self._tokens_used += sum(used)
         self._in_a_row = 0

@@ -214,7 +214,7 @@ def test_a_batch_that_does_not_say_what_it_asks_may_ask_anything(server: Server)
     with pytest.raises(LamarError):
         ask(batch_generator(server), 2)
     sent = json.loads(SENT.read_text())
-    del sent["keys"]
+    del sent["reserved_usd"]
     SENT.write_text(json.dumps(sent))
     with pytest.raises(LamarError, match="a batch under way asks 3 of these questions"):
         ask(openai_generator(server, max_tokens=65), 3)

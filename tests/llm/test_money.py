@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 from llm_generators import JOURNAL, ask, chats, gemini_generator, kept, openai_generator
-from llm_server import FAULTS, Server, completion, hung_up, says
+from llm_server import FAULTS, Server, completion, generated, hung_up, says
 
 from lamar.errors import LamarError
+from lamar.llm import journal
 from lamar.llm.journal import Answer
-from lamar.llm.money import Budget, cost, tokens_at_most
+from lamar.llm.money import Budget, cost, paid, tokens_at_most
 from lamar.llm.usage import costs, estimate, usage
 
 COST = 140e-6  # USD of one answer: 100 tokens read at 1 and 20 written at 2 USD per million
@@ -54,6 +55,21 @@ def test_a_request_that_never_came_back_may_have_cost_the_most(server: Server) -
     assert server.requests == 5
 
 
+@pytest.mark.parametrize("way", [openai_generator, gemini_generator])
+def test_what_never_came_back_counts_in_the_next_run_too(server: Server, way) -> None:
+    server.always = hung_up
+    generator = way(server, budget_usd=5.5 * MOST, concurrency=1)
+    for _ in range(3):
+        with pytest.raises(LamarError, match="does not pay for one more question"):
+            ask(generator, 10, attempts=100)
+        assert server.requests == 5
+    assert kept(generator, 10) == {}
+    assert {request.reserved_usd for request in journal.lost(JOURNAL)} == {pytest.approx(MOST)}
+    server.always = None
+    assert len(ask(way(server), 10)) == 10
+    assert server.requests == 15
+
+
 def test_a_request_that_the_server_refused_costs_nothing(server: Server) -> None:
     server.script.extend([FAULTS["503"], FAULTS["429"]] * 2)
     assert len(ask(openai_generator(server, budget_usd=4.5 * MOST, concurrency=1), 3, attempts=10)) == 3
@@ -91,6 +107,58 @@ def test_an_answer_whose_tokens_nobody_counted_costs_the_most(server: Server) ->
     with pytest.raises(LamarError, match="does not pay for one more question"):
         ask(openai_generator(server, budget_usd=3.5 * MOST), 10)
     assert server.requests == 3
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_tokens_that_nobody_counted_cost_the_most_in_every_run_and_in_the_sums(server: Server, mode: str) -> None:
+    most = MOST / (2 if mode == "batch" else 1)
+    server.always = says(completion("?", usage=None))
+    server.batch_bodies = {f"q{number}": completion("?", usage=None) for number in range(10)}
+    generator = openai_generator(server, budget_usd=3.5 * most, mode=mode)
+    for _ in range(3):
+        with pytest.raises(LamarError, match="does not pay for one more question"):
+            ask(generator, 10)
+        assert server.requests == 3
+    answers = kept(generator, 10).values()
+    assert usage(answers, generator)["cost_usd"] == pytest.approx(3 * most)
+    assert paid(generator, answers) == pytest.approx(3 * most)
+
+
+def test_an_answer_of_a_batch_that_cannot_be_read_counts(server: Server) -> None:
+    server.batch_bodies = {"q0": completion("?", choices=[])}
+    generator = openai_generator(server, mode="batch", budget_usd=0.6 * COST + 1.5 * MOST / 2)
+    for _ in range(2):
+        with pytest.raises(LamarError, match=r"brought no answer: broken answer|does not pay for one more question"):
+            ask(generator, 2)
+    assert server.asked == {"q0": 1, "q1": 1}
+    assert len(journal.lost(JOURNAL)) == 1
+
+
+def test_what_a_model_thinks_costs_too_where_the_total_alone_tells(server: Server) -> None:
+    server.always = says(completion("?", usage={"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 420}))
+    generator = openai_generator(server)
+    found = usage(ask(generator, 1).values(), generator)
+    assert (found["input_tokens"], found["output_tokens"]) == (100, 320)
+    counts = {"promptTokenCount": 100, "candidatesTokenCount": 20, "totalTokenCount": 420}
+    server.always = says(generated("?", usageMetadata=counts))
+    gemini = gemini_generator(server)
+    found = usage(ask(gemini, 1).values(), gemini)
+    assert (found["input_tokens"], found["output_tokens"]) == (100, 320)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens", "n", "candidate_count"])
+@pytest.mark.parametrize("way", [openai_generator, gemini_generator])
+def test_no_option_undoes_what_the_budget_reckons_with(server: Server, way, name: str) -> None:
+    with pytest.raises(ValueError, match=f"no {name} here: the budget reckons with one answer of max_tokens"):
+        way(server, options={name: 4000})
+
+
+def test_a_line_of_an_earlier_version_reads_as_before(tmp_path) -> None:
+    line = '{"attempts": 1, "finish_reason": "stop", "input_tokens": 1, "key": "k", "model": "m", "output_tokens": 2, '
+    (tmp_path / "j").write_text(line + '"seconds": 0.5, "text": "t"}\n')
+    (answer,) = journal.read(tmp_path / "j").values()
+    assert answer == Answer("k", "m", "t", "stop", 1, 2, seconds=0.5, attempts=1)
+    assert journal.to_line(answer) == (tmp_path / "j").read_text()
 
 
 def test_usage_adds_up_what_the_journal_says(server: Server) -> None:
