@@ -69,4 +69,5 @@ def _ask_remotely(
         if missing and not in_a_batch:
             batch.stop_if_under_way(missing, path)
         if missing:
-            (batch if in_a_batch else runner).ask(missing, generator, settings, budget, book)
+            known = len(missing) < len(questions)
+            (batch if in_a_batch else runner).ask(missing, generator, settings, budget, book, known)

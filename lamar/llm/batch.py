@@ -22,7 +22,7 @@ from lamar.llm.journal import LOST, Answer, Journal
 from lamar.llm.money import Budget, paid
 from lamar.llm.openai import TEMPORARY, base_url, request, said, to_reply
 from lamar.llm.provider import api_key, without
-from lamar.llm.runner import GO_ON, REJECTED
+from lamar.llm.runner import GO_ON, REJECTED, believed
 from lamar.params import Generate, OpenaiGenerator
 
 if TYPE_CHECKING:
@@ -38,9 +38,16 @@ ENDED = {"completed", "expired", "cancelled", "failed"}
 
 
 def ask(
-    questions: Mapping[str, Messages], generator: OpenaiGenerator, settings: Generate, budget: Budget, book: Journal
+    questions: Mapping[str, Messages],
+    generator: OpenaiGenerator,
+    settings: Generate,
+    budget: Budget,
+    book: Journal,
+    known: bool,
 ) -> None:
     """Ask all questions (key -> chat); every answer is in `book` when this returns.
+
+    known: whether earlier runs have got answers of this generator.
 
     A batch of an earlier run is awaited first. What fails in a batch is asked again in the next one. Raises LamarError,
     with everything answered kept, when a batch fails or brings nothing, and SystemExit after Ctrl-C or SIGTERM.
@@ -52,7 +59,7 @@ def ask(
     with OpenAI(base_url=url, api_key=key or "none", max_retries=settings.attempts, timeout=settings.timeout) as client:
         try:
             with _interruptible():
-                Batches(client, generator, settings, budget, book).run(questions)
+                Batches(client, generator, settings, budget, book, known).run(questions)
         except APIError as error:
             raise LamarError(f"the Batch API at {url}: {without(key, _message(error))}; {GO_ON}") from None
 
@@ -96,9 +103,16 @@ class Batches:
     """One batch after the other until all questions are answered."""
 
     def __init__(
-        self, client: OpenAI, generator: OpenaiGenerator, settings: Generate, budget: Budget, book: Journal
+        self,
+        client: OpenAI,
+        generator: OpenaiGenerator,
+        settings: Generate,
+        budget: Budget,
+        book: Journal,
+        known: bool,
     ) -> None:
         """Nothing is sent yet. What is sent is written to <journal>.batch.json."""
+        self._known = known
         self._client = client
         self._generator = generator
         self._settings = settings
@@ -223,7 +237,8 @@ class Batches:
                 found = self._answer(json.loads(line), reserved)
                 if found is not None:
                     homes.get(found.finish_reason, answers).append(found)
-        kept = answers + (rejected if answers else [])  # a wrong setting rejects every question
+        kept = answers + (rejected if believed(rejected, len(answers), self._known, self._settings) else [])
+        self._known = self._known or bool(answers)
         self._book.append(kept + lost)
         self._book.sync()
         self._budget.spent += paid(self._generator, kept + lost)

@@ -10,7 +10,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -38,14 +38,29 @@ REJECTED = "rejected"
 
 
 def ask(
-    questions: Mapping[str, Messages], generator: RemoteGenerator, settings: Generate, budget: Budget, book: Journal
+    questions: Mapping[str, Messages],
+    generator: RemoteGenerator,
+    settings: Generate,
+    budget: Budget,
+    book: Journal,
+    known: bool,
 ) -> None:
     """Ask all questions (key -> chat); every answer is in `book` when this returns.
+
+    known: whether earlier runs have got answers of this generator.
 
     Raises LamarError, with everything answered kept, when some have no answer, and SystemExit after Ctrl-C or SIGTERM.
     """
     provider = connect(generator, settings.timeout)
-    asyncio.run(Runner(provider, generator, settings, budget, book).run(questions))
+    asyncio.run(Runner(provider, generator, settings, budget, book, known).run(questions))
+
+
+def believed(rejected: Collection[Answer], answered: int, known: bool, settings: Generate) -> bool:
+    """Whether what was rejected is so for good: a wrong setting rejects every question.
+
+    Beside answers it is. Without any, some few are where earlier runs have got answers.
+    """
+    return answered > 0 or (known and len(rejected) < settings.failures)
 
 
 class Stopping(Exception):
@@ -56,9 +71,16 @@ class Runner:
     """One run over many questions."""
 
     def __init__(
-        self, provider: Provider, generator: RemoteGenerator, settings: Generate, budget: Budget, book: Journal
+        self,
+        provider: Provider,
+        generator: RemoteGenerator,
+        settings: Generate,
+        budget: Budget,
+        book: Journal,
+        known: bool,
     ) -> None:
         """Nothing is asked yet."""
+        self._known = known
         self._provider = provider
         self._generator = generator
         self._settings = settings
@@ -87,14 +109,20 @@ class Runner:
         self._finish()
 
     def _finish(self) -> None:
-        """Keep what was rejected, unless all may have been: a wrong setting rejects every question."""
+        """Keep what was rejected for good, however the run ends, or the next one would begin with it."""
+        keep = believed(self._rejected, self._answered, self._known, self._settings)
+        if self._rejected and keep:
+            self._book.append(self._rejected)
+            console.say(f"{len(self._rejected):,} questions were rejected for good, the last: {self._last}")
         if isinstance(self._end, SystemExit):
             console.say(f"interrupted: {self._answered:,} of {self._total:,} answers came and are kept; {GO_ON}")
         if self._end is not None:
             raise self._end
-        if self._rejected:
-            self._book.append(self._rejected)
-            console.say(f"{len(self._rejected):,} questions were rejected for good, the last: {self._last}")
+        if self._rejected and not keep:
+            raise LamarError(
+                f"{len(self._rejected):,} questions were rejected and none was answered, the last: {self._last}; "
+                "correct what it complains of and run the same command"
+            )
         if self._given_up:
             raise LamarError(
                 f"{self._given_up:,} of {self._total:,} questions have no answer yet (the last: {self._last}); "

@@ -76,6 +76,17 @@ def test_what_is_rejected_in_a_batch_is_rejected_for_good(server: Server) -> Non
     assert server.calls["create"] == 1
 
 
+def test_what_a_later_batch_rejects_is_rejected_for_good(server: Server) -> None:
+    server.batch_errors = {"q1": refusal(500, "internal")}
+    generator = batch_generator(server)
+    server.looks.append(failure(401, "interrupted"))
+    with pytest.raises(LamarError):
+        ask(generator, 5)
+    server.batch_errors["q5"] = refusal(400, "too long")
+    assert ask(generator, 6)["q5"].finish_reason == "rejected"
+    assert server.asked["q5"] == 1
+
+
 def test_a_batch_without_any_answer_is_an_error(server: Server) -> None:
     server.batch_errors = {f"q{number}": refusal(400, "unknown parameter") for number in range(3)}
     with pytest.raises(LamarError, match="a batch of 3 questions brought no answer: unknown parameter; run the same"):

@@ -246,6 +246,48 @@ def test_a_rejected_question_is_rejected_for_good(server: Server, capsys) -> Non
     assert server.requests == 4
 
 
+def test_a_single_question_that_is_rejected_may_be_so_by_a_wrong_setting(server: Server) -> None:
+    server.always = failure(400, "Unsupported parameter: max_completion_tokens")
+    told = (
+        "1 questions were rejected and none was answered, the last: 400: Unsupported parameter: max_completion_tokens;"
+    )
+    with pytest.raises(LamarError, match=told):
+        ask(openai_generator(server), 1)
+    server.always = None
+    assert ask(openai_generator(server, limit_name="max_tokens"), 1)["q0"].text == answer_to("q0")
+
+
+def test_a_single_question_more_that_is_rejected_is_rejected_for_good(server: Server) -> None:
+    generator = openai_generator(server)
+    ask(generator, 5)
+    server.faults["q5"].append(failure(400, "against our policy"))
+    assert ask(generator, 6)["q5"].finish_reason == REJECTED
+
+
+def test_questions_rejected_in_a_row_are_not_kept_whatever_is_known(server: Server) -> None:
+    generator = openai_generator(server)
+    ask(generator, 5)
+    server.always = failure(400, "bad gateway settings")
+    with pytest.raises(LamarError, match="3 questions in a row got no answer"):
+        ask(generator, 50)
+    assert kept(generator, 50).keys() == {f"q{number}" for number in range(5)}
+
+
+@pytest.mark.parametrize("end", ["budget", "wait"])
+def test_what_was_rejected_is_kept_however_the_run_ends(server: Server, end: str) -> None:
+    """The next run would begin with it, and end at once: so many failures in a row."""
+    for question in ("q1", "q3", "q5"):
+        server.faults[question].extend([failure(400, "too long")] * 10)
+    budget = {"budget_usd": 1000e-6} if end == "budget" else {}
+    server.faults["q9"].append(retry_after("86400"))
+    with pytest.raises(LamarError, match=r"does not pay for one more|asks to wait"):
+        ask(openai_generator(server, concurrency=1, **budget), 50)
+    answers = ask(openai_generator(server, concurrency=1), 50)
+    assert len(answers) == 50
+    assert sum(answer.finish_reason == REJECTED for answer in answers.values()) == 3
+    assert {server.asked[question] for question in ("q1", "q3", "q5")} == {1}
+
+
 def test_when_every_question_is_rejected_the_setting_is_wrong_and_nothing_is_kept(server: Server) -> None:
     server.always = failure(400, "unknown parameter")
     with pytest.raises(LamarError, match="3 questions in a row got no answer, the last: 400: unknown parameter"):
