@@ -20,7 +20,7 @@ from lamar.errors import LamarError
 from lamar.files import read_json, write_json
 from lamar.llm.journal import LOST, Answer, Journal
 from lamar.llm.money import Budget, paid
-from lamar.llm.openai import TEMPORARY, base_url, request, said, to_reply
+from lamar.llm.openai import DENIED, TEMPORARY, base_url, request, said, to_reply
 from lamar.llm.provider import api_key, without
 from lamar.llm.runner import GO_ON, REJECTED, believed
 from lamar.params import Generate, OpenaiGenerator
@@ -62,6 +62,8 @@ def ask(
                 Batches(client, generator, settings, budget, book, known).run(questions)
         except APIError as error:
             raise LamarError(f"the Batch API at {url}: {without(key, _message(error))}; {GO_ON}") from None
+        except LamarError as error:  # the complaints of a batch may repeat the key, too
+            raise LamarError(without(key, str(error))) from None
 
 
 def stop_if_under_way(questions: Iterable[str], journal_path: Path) -> None:
@@ -259,7 +261,7 @@ class Batches:
             most = None if any(used) else reserved.get(key)
             return Answer(key, reply.model, reply.text, reply.finish_reason, *used, reserved_usd=most)
         self._complaint = said(line.get("error") or response.get("body") or "no reason given")
-        if status in TEMPORARY or status >= 500:
+        if status in DENIED | TEMPORARY or status >= 500:  # who is denied asks again when the account is in order
             return None
         return Answer(key, self._generator.model, "", REJECTED, 0, 0)
 

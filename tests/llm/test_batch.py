@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from llm_generators import JOURNAL, ask, chats, kept, openai_generator
+from llm_generators import JOURNAL, SECRET, ask, chats, kept, openai_generator
 from llm_server import READ, WRITTEN, Server, answer_to, completion, failure, hung_up
 
 from lamar.errors import LamarError
@@ -85,6 +85,19 @@ def test_what_a_later_batch_rejects_is_rejected_for_good(server: Server) -> None
     server.batch_errors["q5"] = refusal(400, "too long")
     assert ask(generator, 6)["q5"].finish_reason == "rejected"
     assert server.asked["q5"] == 1
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_what_is_denied_in_a_batch_is_not_rejected(server: Server, status: int) -> None:
+    server.batch_errors = {"q1": refusal(status, "no access")}
+    generator = batch_generator(server)
+    assert ask(generator, 3)["q1"].text == answer_to("q1")
+    server.batch_errors = {"q3": refusal(status, f"no access with {SECRET}")}
+    with pytest.raises(
+        LamarError, match=r"a batch of 1 questions brought no answer: no access with \*\*\*; run the same"
+    ):
+        ask(generator, 4)
+    assert kept(generator, 4).keys() == {"q0", "q1", "q2"}
 
 
 def test_a_batch_without_any_answer_is_an_error(server: Server) -> None:
