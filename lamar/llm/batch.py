@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lamar import console
 from lamar.errors import LamarError
 from lamar.files import read_json, write_json
+from lamar.llm import journal
 from lamar.llm.journal import LOST, Answer, Journal
 from lamar.llm.money import Budget, paid
 from lamar.llm.openai import DENIED, TEMPORARY, base_url, request, said, to_reply
@@ -125,6 +126,7 @@ class Batches:
 
     def run(self, questions: Mapping[str, Messages]) -> None:
         """Ask all questions. Raises what `ask` raises."""
+        self._questions = questions.keys()
         left = dict(questions)
         if self._sent.exists():
             console.say(f"{self._sent}: a batch of an earlier run is taken up")
@@ -241,10 +243,16 @@ class Batches:
                     homes.get(found.finish_reason, answers).append(found)
         kept = answers + (rejected if believed(rejected, len(answers), self._known, self._settings) else [])
         self._known = self._known or bool(answers)
-        self._book.append(kept + lost)
+        new = self._new(kept + lost)
+        self._book.append(new)
         self._book.sync()
-        self._budget.spent += paid(self._generator, kept + lost)
+        self._budget.spent += paid(self._generator, (line for line in new if line.key in self._questions))
         return {answer.key for answer in kept}
+
+    def _new(self, lines: list[Answer]) -> list[Answer]:
+        """Those that the journal does not hold: an earlier run may have ended right after it had written them."""
+        answered, lost = journal.read(self._book.path), set(journal.lost(self._book.path))
+        return [line for line in lines if line.key not in answered and line not in lost]
 
     def _answer(self, line: dict[str, Any], reserved: Mapping[str, float]) -> Answer | None:
         """One line of a result, one that is LOST when what was paid for cannot be read; None when nothing was."""

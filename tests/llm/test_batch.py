@@ -10,6 +10,8 @@ from llm_server import READ, WRITTEN, Server, answer_to, completion, failure, hu
 from lamar.errors import LamarError
 from lamar.llm import journal
 
+ANSWERED = (READ * 0.5 + WRITTEN * 1.0) / 1e6  # USD
+MOST = (34 * 0.5 + 64 * 1.0) / 1e6  # of one question
 SENT = Path(f"{JOURNAL}.batch.json")
 
 
@@ -165,6 +167,34 @@ def test_a_batch_that_is_under_way_is_awaited_by_the_next_run(server: Server) ->
     assert json.loads(SENT.read_text())["batch"] == "batch-0"
     assert len(ask(generator, 5)) == 5
     assert (server.calls["upload"], server.calls["create"]) == (1, 1)
+
+
+def test_what_was_merged_before_the_end_is_neither_kept_nor_counted_twice(server: Server) -> None:
+    """A run was killed after it wrote the answers and before it could say that it had."""
+    generator = batch_generator(server)
+    server.looks.append(failure(401, "interrupted"))
+    with pytest.raises(LamarError):
+        ask(generator, 5)
+    sent = SENT.read_bytes()
+    server.batch_bodies = {"q4": completion("?", choices=[])}
+    with pytest.raises(LamarError):
+        ask(batch_generator(server, budget_usd=6 * MOST), 5, batch_requests=5)
+    before = JOURNAL.read_text().splitlines()
+    server.batch_bodies.clear()
+    SENT.write_bytes(sent)
+    enough = 4 * ANSWERED + 2 * MOST + 2.5 * MOST
+    assert len(ask(batch_generator(server, budget_usd=enough), 6)) == 6
+    after = JOURNAL.read_text().splitlines()
+    assert after[: len(before)] == before
+    assert len(after) == len(before) + 2
+
+
+def test_the_batch_of_other_questions_costs_todays_budget_nothing(server: Server) -> None:
+    server.looks.append(failure(401, "interrupted"))
+    with pytest.raises(LamarError):
+        ask(batch_generator(server), 50)
+    other = batch_generator(server, options={"temperature": 1}, budget_usd=2.5 * MOST)
+    assert len(ask(other, 2)) == 2
 
 
 def test_an_outage_while_waiting_is_waited_for(server: Server) -> None:
