@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lamar import console
 from lamar.errors import LamarError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from openai.types import Batch
 
     from lamar.signals.prompt import Messages
+
+T = TypeVar("T")
 
 ENDPOINT = "/v1/chat/completions"
 WINDOW = "24h"  # the only one on offer
@@ -57,7 +60,7 @@ def ask(
 
     key = api_key(generator)
     url = base_url(generator)
-    with OpenAI(base_url=url, api_key=key or "none", max_retries=settings.attempts, timeout=settings.timeout) as client:
+    with OpenAI(base_url=url, api_key=key or "none", max_retries=0, timeout=settings.timeout) as client:
         try:
             with _interruptible():
                 Batches(client, generator, settings, budget, book, known).run(questions)
@@ -130,11 +133,11 @@ class Batches:
         left = dict(questions)
         if self._sent.exists():
             console.say(f"{self._sent}: a batch of an earlier run is taken up")
-            self._drop(left, self._take_up())
+            self._drop(left, self._take_up(self._found))
         while left:
             chosen = self._affordable(left)
             self._upload(chosen)
-            came = self._take_up()
+            came = self._take_up(self._create)
             if not came & left.keys():
                 raise LamarError(f"a batch of {len(chosen):,} questions brought no answer: {self._complaint}; {GO_ON}")
             self._drop(left, came)
@@ -167,12 +170,13 @@ class Batches:
     def _upload(self, chosen: Mapping[str, Messages]) -> None:
         """Upload the questions; what happens to the file from here on is known from the file beside the journal."""
         lines = b"".join(self._line(key, messages) for key, messages in chosen.items())
-        uploaded = self._client.files.create(file=("questions.jsonl", lines), purpose="batch")
+        file = ("questions.jsonl", lines)
+        uploaded = self._patiently(partial(self._client.files.create, file=file, purpose="batch"))
         sent = {"base_url": base_url(self._generator), "file": uploaded.id, "questions": len(chosen)}
         reserved = {key: self._budget.most(messages) for key, messages in chosen.items()}
         write_json(self._sent, sent | {"reserved_usd": reserved})
 
-    def _take_up(self) -> set[str]:
+    def _take_up(self, batch_of: Callable[[dict[str, Any]], Batch]) -> set[str]:
         """Bring what was sent to its end; the keys that are done with. The file beside the journal is gone then."""
         sent = read_json(self._sent)
         if sent["base_url"] != base_url(self._generator):
@@ -180,7 +184,7 @@ class Batches:
                 f"{self._sent}: a batch is under way at {sent['base_url']}; fetch it with the generator that sent it, "
                 "or delete this file to give it up"
             )
-        batch = self._await(self._created(sent))
+        batch = self._await(batch_of(sent))
         if batch.status == "failed":
             self._sent.unlink()
             problems = batch.errors.data if batch.errors and batch.errors.data else []
@@ -194,25 +198,23 @@ class Batches:
             raise LamarError(f"batch {batch.id} was cancelled; its answers are kept: {GO_ON}")
         return came
 
-    def _created(self, sent: dict[str, Any]) -> Batch:
-        """The batch of an uploaded file: created now, unless an earlier run did and ended before it could say so."""
+    def _found(self, sent: dict[str, Any]) -> Batch:
+        """The batch that an earlier run created, or was about to create, of an uploaded file."""
         if "batch" in sent:
-            return self._client.batches.retrieve(sent["batch"])
-        known = (batch for batch in self._client.batches.list(limit=100) if batch.input_file_id == sent["file"])
-        batch = next(known, None)
-        if batch is None:
-            once = self._client.with_options(max_retries=0)  # a second attempt might make, and cost, a second batch
-            batch = once.batches.create(
-                input_file_id=sent["file"], endpoint=ENDPOINT, completion_window=WINDOW
-            )  # fmt: skip
+            return self._patiently(partial(self._client.batches.retrieve, sent["batch"]))
+        known = self._patiently(lambda: [*self._client.batches.list(limit=100)])
+        return next((batch for batch in known if batch.input_file_id == sent["file"]), None) or self._create(sent)
+
+    def _create(self, sent: dict[str, Any]) -> Batch:
+        """A batch of an uploaded file; asked for once: a second attempt might make, and cost, a second batch."""
+        batch = self._client.batches.create(
+            input_file_id=sent["file"], endpoint=ENDPOINT, completion_window=WINDOW
+        )  # fmt: skip
         write_json(self._sent, sent | {"batch": batch.id})
         return batch
 
     def _await(self, batch: Batch) -> Batch:
-        """Look at a batch now and then until it has ended. An outage of the network is waited for, within bounds."""
-        from openai import APIError
-
-        seen = time.monotonic()
+        """Look at a batch now and then until it has ended."""
         with console.progress() as bar:
             task = bar.add_task("batch", total=None, note="")
             while batch.status not in ENDED:
@@ -221,13 +223,21 @@ class Batches:
                     bar.update(task, total=counts.total or None, completed=counts.completed + counts.failed)
                 bar.update(task, note=f"{note}; Ctrl-C ends the waiting, not the batch")
                 time.sleep(self._settings.poll)
-                try:
-                    batch = self._client.batches.retrieve(batch.id)
-                    seen = time.monotonic()
-                except APIError as error:
-                    if not _passing(error) or time.monotonic() - seen > self._settings.longest_wait:
-                        raise
+                batch = self._patiently(partial(self._client.batches.retrieve, batch.id))
         return batch
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """What `call` returns: an outage of the server or the network is waited for, within bounds."""
+        from openai import APIError
+
+        begun = time.monotonic()
+        while True:
+            try:
+                return call()
+            except APIError as error:
+                if not _passing(error) or time.monotonic() - begun > self._settings.longest_wait:
+                    raise
+            time.sleep(self._settings.poll)
 
     def _merge(self, batch: Batch, reserved: Mapping[str, float]) -> set[str]:
         """The answers of a batch into the journal; the keys that need not be asked again.
@@ -237,7 +247,7 @@ class Batches:
         answers, rejected, lost = [], [], []
         homes = {REJECTED: rejected, LOST: lost}
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-            for line in self._client.files.content(file).content.splitlines():
+            for line in self._lines(file):
                 found = self._answer(json.loads(line), reserved)
                 if found is not None:
                     homes.get(found.finish_reason, answers).append(found)
@@ -248,6 +258,9 @@ class Batches:
         self._book.sync()
         self._budget.spent += paid(self._generator, (line for line in new if line.key in self._questions))
         return {answer.key for answer in kept}
+
+    def _lines(self, file: str) -> list[bytes]:
+        return self._patiently(lambda: self._client.files.content(file).content).splitlines()
 
     def _new(self, lines: list[Answer]) -> list[Answer]:
         """Those that the journal does not hold: an earlier run may have ended right after it had written them."""

@@ -96,9 +96,9 @@ class Server:
     """Answers every question after `latency` seconds, unless a fault is next in `script` or `faults` names one for it.
 
     `asked` counts requests by question, `begun` lists the times they came at, `most` is the most there were at once.
-    Of the Batch API, `calls` counts requests by what they do, `looks` are faults of the looks at a batch, which ends as
-    `batch_ends` says with the lines of `batch_errors` (by question) in its error file, and the completions of
-    `batch_bodies` in place of the usual ones.
+    Of the Batch API, `calls` counts requests by what they do, `looks` are faults of the looks at a batch, `outages`
+    those of the other calls. A batch ends as `batch_ends` says with the lines of `batch_errors` (by question) in its
+    error file, and the completions of `batch_bodies` in place of the usual ones.
     """
 
     def __init__(self, latency: float = 0.0) -> None:
@@ -114,6 +114,7 @@ class Server:
         self.batches: dict[str, dict[str, Any]] = {}
         self.calls: Counter[str] = Counter()
         self.looks: deque[Handler] = deque()
+        self.outages: dict[str, deque[Handler]] = defaultdict(deque)
         self.batch_errors: dict[str, dict[str, Any]] = {}
         self.batch_bodies: dict[str, Any] = {}
         self.batch_ends = "completed"
@@ -187,16 +188,20 @@ class Server:
 
     # The Batch API: looked at for the second time, a batch has ended.
 
-    async def _upload(self, request: web.Request) -> web.Response:
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
         self.calls["upload"] += 1
+        if self.outages["upload"]:
+            return await self.outages["upload"].popleft()(request, "")
         form = await request.post()
         assert form["purpose"] == "batch"
         name = f"file-{len(self.files)}"
         self.files[name] = form["file"].file.read()
         return web.json_response({"id": name, "object": "file", "purpose": "batch", "filename": "f", "bytes": 1})
 
-    async def _content(self, request: web.Request) -> web.Response:
+    async def _content(self, request: web.Request) -> web.StreamResponse:
         self.calls["download"] += 1
+        if self.outages["download"]:
+            return await self.outages["download"].popleft()(request, "")
         return web.Response(body=self.files[request.match_info["id"]])
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
@@ -211,6 +216,7 @@ class Server:
         return web.json_response(self.batches[name])
 
     async def _list(self, _: web.Request) -> web.Response:
+        self.calls["list"] += 1
         listed = list(self.batches.values())
         return web.json_response({"object": "list", "data": listed, "has_more": False})
 

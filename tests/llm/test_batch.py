@@ -202,6 +202,26 @@ def test_an_outage_while_waiting_is_waited_for(server: Server) -> None:
     assert len(ask(batch_generator(server), 2, attempts=1)) == 2
 
 
+@pytest.mark.parametrize("call", ["upload", "download"])
+def test_no_call_is_tried_by_the_sdk_and_by_us(server: Server, call: str) -> None:
+    """The SDK's own retries would come within milliseconds of each other, and for each of ours."""
+    server.outages[call].extend([failure(503, "down")] * 3)
+    assert len(ask(batch_generator(server), 2, attempts=4)) == 2
+    assert server.calls[call] == 4
+
+
+def test_how_often_a_batch_is_looked_at_is_ours_to_say(server: Server) -> None:
+    server.looks.extend([failure(503, "down")] * 100)
+    with pytest.raises(LamarError, match="down; run the same command to go on"):
+        ask(batch_generator(server), 2, attempts=8, poll=0.2, longest_wait=0.5)
+    assert server.calls["retrieve"] <= 4
+
+
+def test_the_accounts_batches_are_listed_only_to_find_one(server: Server) -> None:
+    ask(batch_generator(server), 8, batch_requests=2)
+    assert server.calls["list"] == 0
+
+
 def test_a_long_outage_ends_the_waiting_not_the_batch(server: Server) -> None:
     generator = batch_generator(server)
     server.looks.extend([failure(503, "down")] * 100)
