@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 from lamar.errors import LamarError
 
@@ -17,13 +19,27 @@ F = TypeVar("F", bound=Callable[..., Any])
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+class Bars(Progress):
+    """Progress bars; what a task complains of (`trouble`) stands below them, on a line of its own."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars and the complaints; item text and messages in these are never read as markup."""
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if trouble := task.fields.get("trouble"):
+                yield Text(trouble, no_wrap=True, overflow="ellipsis")
+
+
 def progress() -> Progress:
-    """A progress bar on standard error: done / total, time left, and a free `note` column."""
-    return Progress(
+    """A progress bar on standard error: done / total, time left, and a free `note` column.
+
+    In a narrow terminal the bar itself gives way.
+    """
+    return Bars(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=None, table_column=Column(max_width=40)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[note]}"),
         console=console,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,12 +50,14 @@ def _ask_locally(
     with console.progress() as bar:
         task = bar.add_task("asking", total=len(questions), note="loading the model")
         model = local.LocalModel(generator, settings.batch)
-        tokens = 0
+        done, tokens, begun = 0, 0, time.monotonic()
         for arrived in model.ask(list(questions.values())):
             book.append(arrived)
             book.sync()
             tokens += sum(answer.output_tokens for answer in arrived)
-            bar.update(task, advance=len(arrived), note=f"{tokens:,} tokens written")
+            done += len(arrived)
+            rate = done / (time.monotonic() - begun)
+            bar.update(task, completed=done, note=f"{rate:.1f}/s, {tokens:,} tokens written")
 
 
 def _ask_remotely(

@@ -14,8 +14,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from lamar import console
 from lamar.errors import LamarError
 from lamar.llm.journal import LOST, Answer, Journal
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 LONGEST_BACKOFF = 60  # seconds: rate limits are per minute
 REFRESH = 0.5  # seconds between two looks at the progress, and between two fsyncs: what a loss of power may cost
-SHOWN = 60  # characters of an error in the progress bar
 GO_ON = "run the same command to go on"
 REJECTED = "rejected"
 """finish_reason of the empty answer to a question that the provider would not take."""
@@ -242,17 +239,18 @@ class Runner:
         try:
             while True:
                 await asyncio.sleep(REFRESH)
-                bar.update(task, completed=self._answered, note=self._summary(time.monotonic() - started))
+                bar.update(task, completed=self._answered, **self._summary(time.monotonic() - started))
                 await asyncio.to_thread(self._book.sync)
         except LamarError as error:
             self._stop(error)
         finally:
-            bar.update(task, completed=self._answered, note=self._summary(time.monotonic() - started))
+            bar.update(task, completed=self._answered, **self._summary(time.monotonic() - started))
 
-    def _summary(self, seconds: float) -> str:
+    def _summary(self, seconds: float) -> dict[str, str]:
+        """What stands beside the bar and, of errors, below it."""
         rate = f"{self._answered / seconds:.1f}/s, " if seconds else ""
-        trouble = f", {self._errors:,} errors, the last: {escape(self._last[:SHOWN])}" if self._errors else ""
-        return f"{rate}{self._tokens_used:,} tokens, ${self._budget.spent:.4f}{trouble}"
+        note = f"{rate}{self._tokens_used:,} tokens, ${self._budget.spent:.4f}"
+        return {"note": note, "trouble": f"{self._errors:,} errors, the last: {self._last}" if self._errors else ""}
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not when nothing more is to be asked."""
