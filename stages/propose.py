@@ -9,6 +9,8 @@ from lamar import params
 from lamar.console import say, user_errors
 from lamar.llm import journal, provider
 from lamar.llm.journal import Answer
+from lamar.llm.usage import usage
+from lamar.params import AnyGenerator, OpenaiGenerator
 from lamar.signals import generate
 from lamar.signals.prompt import Messages
 from lamar.signals.proposal import propose, write_proposal
@@ -23,18 +25,30 @@ def main(dataset: str, generator: str) -> None:
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
-    thinker = writer.model_copy(update={"max_tokens": chosen.propose.max_tokens})
+    thinker = thinking(writer, chosen.propose.max_tokens)
+    known: dict[str, Answer] = {}  # what was asked so far; it counts on the budget
 
     def ask(chats: Sequence[Messages]) -> list[Answer]:
         asked = [generate.Question("", journal.key_of(provider.identity(thinker), chat), chat) for chat in chats]
-        answered = generate.answers(asked, dataset, generator, thinker, chosen.generate)
-        return [answered[question.key] for question in asked]
+        earlier = [generate.Question("", key, ()) for key in known]
+        known.update(generate.answers(asked, dataset, generator, thinker, chosen.generate, earlier=earlier))
+        return [known[question.key] for question in asked]
 
     items = generate.read_items(Path("data/prepared", dataset))
     strategy = chosen.propose.strategies.get(generator)
     proposal = propose(ask, dataset, items, source, strategy, chosen.propose, chosen.signals)
     write_proposal(Path(f"data/proposals/{dataset}/{generator}.json"), proposal)
+    if known:
+        took = usage(known.values(), thinker)
+        tokens = took["input_tokens"] + took["output_tokens"]
+        say(f"{dataset}: proposed in {took['requests']} answers, {tokens:,} tokens, ${took['cost_usd']:.4f}")
     say(f"{dataset}: {generator} is asked for {proposal.prompt.signal} ({proposal.strategy})")
+
+
+def thinking(writer: AnyGenerator, max_tokens: int) -> AnyGenerator:
+    """Who proposes: live, because every question waits for the answer to the one before it."""
+    live = {"mode": "live"} if isinstance(writer, OpenaiGenerator) else {}
+    return writer.model_copy(update={"max_tokens": max_tokens, **live})
 
 
 if __name__ == "__main__":
