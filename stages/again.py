@@ -8,6 +8,7 @@ import polars as pl
 from lamar import params
 from lamar.console import say, user_errors
 from lamar.files import write_json, write_parquet
+from lamar.llm.recorded import stop_before_paying_again
 from lamar.llm.usage import usage
 from lamar.signals import generate
 from lamar.signals.again import second_questions
@@ -37,9 +38,11 @@ def main(dataset: str, generator: str) -> None:
 
     first = generate.questions(items, source.attributes, prompt, writer)
     second = second_questions(first, responses, before, writer)
+    path = generate.responses_path(dataset, name)
+    if not {question.key for question in second} <= generate.known_answers(dataset, generator, writer).keys():
+        stop_before_paying_again(path, writer)
     answered = generate.answers(second, dataset, generator, writer, chosen.generate, earlier=first)
     latest = {question.item_id: question for question in [*first, *second]}
-    path = generate.responses_path(dataset, name)
     generate.write_responses(list(latest.values()), known | answered, path)
 
     encoder = Path("models/backbones", chosen.signals.encoder)

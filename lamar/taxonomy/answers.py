@@ -5,20 +5,17 @@ Its answers travel as files of their own, journals too: by a DVC remote as outs 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lamar import console, params
-from lamar.errors import LamarError
 from lamar.files import written_whole
 from lamar.llm import asking, journal, provider
 from lamar.llm.journal import Answer
+from lamar.llm.recorded import stop_before_paying_again
 from lamar.llm.usage import usage
-from lamar.params import AnyGenerator, Params, RemoteGenerator
+from lamar.params import AnyGenerator, Params
 from lamar.signals.generate import SHIPPED, journal_path, remote_answers
 from lamar.signals.prompt import Messages
 
@@ -65,7 +62,7 @@ class Asker:
 
     def _ask(self, missing: dict[str, Messages], own: set[str], writer: AnyGenerator) -> None:
         """Ask. What this machine has paid for about the dataset before counts on the budget, signals too."""
-        self._stop_before_paying_again()
+        stop_before_paying_again(self._kept, self._generator)
         about = own | _read(self._travelled()).keys() | remote_answers(self._dataset, self._llm).keys()
         spent = about & journal.read(journal_path(writer)).keys()
         asking.ask(dict.fromkeys(spent, ()) | missing, journal_path(writer), self._llm, writer, self._settings)
@@ -77,26 +74,6 @@ class Asker:
     def _travelled(self) -> list[Path]:
         return sorted((FOLDER / self._dataset).glob("*/*.jsonl"))
 
-    def _stop_before_paying_again(self) -> None:
-        """Raise LamarError when dvc.lock knows answers that somebody paid for and that are not here."""
-        if not (isinstance(self._generator, RemoteGenerator) and any(self._generator.prices)):
-            return
-        here = hashlib.md5(self._kept.read_bytes()).hexdigest() if self._kept.exists() else ""  # DVC names objects so
-        stage, recorded = _recorded(self._kept)
-        if stage and recorded != here:
-            raise LamarError(
-                f"{self._kept}: its answers are paid for (dvc.lock), but not here; bring them with: dvc pull {stage} "
-                f"(from the remote that they were pushed to). To pay for them again, remove {stage} from dvc.lock"
-            )
-
 
 def _read(files: Sequence[Path]) -> dict[str, Answer]:
     return {key: answer for file in files for key, answer in journal.read(file).items()}
-
-
-def _recorded(path: Path) -> tuple[str, str]:
-    """The stage that wrote an out and the out's md5, as dvc.lock says; both '' where it does not."""
-    lock = Path("dvc.lock")
-    stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {}) if lock.exists() else {}
-    outs = [(stage, out) for stage, made in stages.items() for out in made.get("outs", [])]
-    return next(((stage, out["md5"]) for stage, out in outs if out["path"] == str(path)), ("", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import runpy
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from llm_server import READ, WRITTEN, Server, completion, says
 from stage_process import REPOSITORY, Place
 from tiny_encoder import write_encoder
@@ -77,6 +79,33 @@ def test_what_was_rejected_is_asked_for_once_more_within_the_budget(
     assert json.loads((metrics / "usage.json").read_text())["requests"] == 1
     assert run("again") == 0
     assert server.requests == 4
+
+
+def test_second_answers_that_are_not_here_are_not_paid_for_again(
+    server: Server, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a clone that has pulled the first answers, but not the second ones."""
+    write_encoder(tmp_path / "models/backbones/minilm", [GOOD, "Film"])
+    server.script.extend([says_text(GOOD), says_text("As an AI I cannot tell how it feels."), says_text(GOOD)])
+    server.script.append(says_text(GOOD.replace("brothers", "sisters")))
+    assert [run(stage) for stage in ("generate", "signals", "again")] == [0, 0, 0]
+    second = Path("data/responses/ml-100k/gpt-4o-mini-again.jsonl")
+    written = second.read_bytes()
+    out = {"path": str(second), "hash": "md5", "md5": hashlib.md5(written).hexdigest()}
+    lock = {"schema": "2.0", "stages": {"again@ml-100k-gpt-4o-mini": {"outs": [out]}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+
+    second.unlink()
+    monkeypatch.setenv("LAMAR_JOURNAL", str(tmp_path / "clone"))
+    assert run("again") == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {second}: its answers are paid for (dvc.lock), but not here; bring them with: dvc ")
+    assert "dvc pull again@ml-100k-gpt-4o-mini" in said
+    assert server.requests == 4
+
+    second.write_bytes(written)
+    assert run("again") == 0
+    assert (server.requests, second.read_bytes()) == (4, written)
 
 
 def test_without_judged_signals_there_is_nothing_to_ask_again(
