@@ -10,7 +10,7 @@ import click
 
 from lamar import params
 from lamar.console import user_errors
-from lamar.files import write_json
+from lamar.files import read_json, write_json
 from lamar.llm.recorded import stop_before_paying_again
 from lamar.llm.usage import usage
 from lamar.signals import generate
@@ -24,19 +24,23 @@ from lamar.signals.prompt import read_prompt
 def main(dataset: str, generator: str) -> None:
     """Write data/responses/DATASET/GENERATOR.jsonl and metrics/DATASET/GENERATOR/usage.json.
 
-    Only what no journal holds is asked.
+    Only what no journal holds is asked. What the answers took to which the prompt is owed counts, too.
     """
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
-    prompt = read_prompt(Path(f"data/proposals/{dataset}/{generator}.json"))
+    proposal = Path(f"data/proposals/{dataset}/{generator}.json")
+    prompt = read_prompt(proposal)
     asked = generate.questions(items, source.attributes, prompt, writer)
     if not {question.key for question in asked} <= generate.known_answers(dataset, generator, writer).keys():
         stop_before_paying_again(generate.responses_path(dataset, generator), writer)
-    answered = generate.answers(asked, dataset, generator, writer, chosen.generate)
+    thought = [generate.Question("", key, ()) for key in read_json(proposal).get("answers", ())]
+    answered = generate.answers(asked, dataset, generator, writer, chosen.generate, earlier=thought)
     generate.write_responses(asked, answered, generate.responses_path(dataset, generator))
-    write_json(Path(f"metrics/{dataset}/{generator}/usage.json"), usage(answered.values(), writer))
+    known = generate.known_answers(dataset, generator, writer)
+    took = answered | {question.key: known[question.key] for question in thought if question.key in known}
+    write_json(Path(f"metrics/{dataset}/{generator}/usage.json"), usage(took.values(), writer))
 
 
 if __name__ == "__main__":
