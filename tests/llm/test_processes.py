@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -12,9 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Queue
 
 import pytest
 import yaml
+from aiohttp import web
 from llm_generators import SECRET
 from llm_server import FAULTS, Server, failure
 from stage_process import RESPONSES, STAGE, Place
@@ -150,6 +153,34 @@ def test_kill_9_at_20_random_moments_loses_no_answer_and_asks_none_twice(server:
     assert server.requests == 600 + in_flight
     assert len(server.asked) == 600
     assert in_flight > 0, "the kills met nothing in flight"
+
+
+def test_kill_9_at_every_step_of_a_batch_loses_no_answer_and_asks_none_twice(server: Server, place, forks) -> None:
+    """While the questions are uploaded, the batch is created, looked at, and its answers are downloaded."""
+    here = place(20, mode="batch")
+    parent = forks(here)
+    children: Queue[int] = Queue()
+
+    def begin() -> None:
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        children.put(int(parent.stdout.readline()))
+
+    async def kill(_: web.Request, __: str) -> web.Response:
+        os.kill(await asyncio.to_thread(children.get), signal.SIGKILL)
+        return web.Response()
+
+    for step in (server.outages["upload"], server.script, server.looks, server.outages["download"]):
+        step.append(kill)
+        begin()
+        assert parent.stdout.readline() == "ended\n"
+        assert not step, "it was killed at another step"
+        assert here.answered() == 0
+    begin()
+    assert parent.stdout.readline() == "ended\n"
+    assert here.answered() == here.responses() == 20
+    assert set(server.asked.values()) == {1}
+    assert server.calls["create"] == 1
 
 
 def test_a_full_disk_stops_the_run_and_loses_no_answer(server: Server, place, small_disk: Path) -> None:
