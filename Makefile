@@ -27,10 +27,13 @@ repro: env ## rebuild everything that is out of date, then show the metrics
 	@dvc metrics show --precision 4
 	@echo "Report: report/index.html"
 
+# A process a core with one thread each: models as small as the tests' gain nothing from more threads. A file stays in one
+# process, because its tests share what was made for them; more than four would wait for tests/pipeline/test_repro.py.
 test: env ## lint and run the tests (no network, no GPU, no long training)
 	ruff check .
 	ruff format --check .
-	python -m pytest -m "not network and not slow and not gpu"
+	OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  -m "not network and not slow and not gpu"
 
 # pip-audit has an environment of its own: what it needs is not what the project needs.
 audit: env ## look for known vulnerabilities of the pinned packages; one line where osv.dev cannot be reached

@@ -54,3 +54,11 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+LONGEST_FIRST = ("tests/pipeline/", "tests/rankers/")  # so that no worker is left alone with them at the end
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST_FIRST))

