@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +66,15 @@ def propose(
 def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: SignalRules) -> Prompt:
     """A prompt like those that come with the project: a task, and examples that the model itself writes.
 
-    The examples are the first answers about `brief.items` that keep the rules and the asked length. Raises LamarError
-    when there is none.
+    The examples are the first answers about `brief.items` whose first sentences keep the rules and the asked length: a
+    small model that has seen no example yet writes a paragraph. Raises LamarError when there is none.
     """
     task = texts_of("answers")["task"].format(
         attributes=listed(brief.attributes), about=brief.about, signal=idea.signal
     )
     bare = Prompt(idea.signal, task, ())
     answers = ask([bare.messages(item) for item in brief.items])
-    signals = [clean(answer.text, idea.signal) for answer in answers]
+    signals = [opening(clean(answer.text, idea.signal), ASKED_WORDS[-1]) for answer in answers]
     context = context_of(rules, bare, (), ())
     good = []
     for item, answer, signal in zip(brief.items, answers, signals, strict=True):
@@ -85,6 +87,13 @@ def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: Sig
             f"{idea.signal}; pin a prompt: datasets.{brief.dataset}.prompt"
         )
     return replace(bare, examples=tuple(good[:examples]))
+
+
+def opening(text: str, words: int) -> str:
+    """The sentences that a text begins with, as many as have `words` words at most; '' where the first has more."""
+    sentences = re.split(r"(?<=[.!?])\s+", text)
+    lengths = accumulate(len(sentence.split()) for sentence in sentences)
+    return " ".join(sentence for sentence, length in zip(sentences, lengths, strict=True) if length <= words)
 
 
 def _drawn(items: pl.DataFrame, attributes: Sequence[str], settings: Propose) -> list[dict[str, str]]:
