@@ -107,8 +107,6 @@ NOT_RUN = {
           -S generators.gpt-4o-mini.budget_usd=1 generate
         dvc exp run -S 'matrix.generators=[gpt-4o-mini]' -S generators.gpt-4o-mini.mode=batch \\
           -S generators.gpt-4o-mini.budget_usd=200 generate
-        dvc exp run -S 'matrix.generators=[gpt-4o-mini]' -S '+propose.strategies.gpt-4o-mini=prompt-variant' \\
-          -S generators.gpt-4o-mini.budget_usd=1 propose
         dvc exp run -S 'matrix.taxrec=[taxrec-original]' -S runs.taxrec-original.llm=gpt-4o-mini \\
           -S runs.taxrec-original.history_characters=60000 -S generators.gpt-4o-mini.budget_usd=5 evaluate-taxrec
         dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.generators=[gpt-4o-mini]' \\
@@ -125,6 +123,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
     """,
     "trains or asks a local LLM for minutes to days": """
         make scientific
+        dvc exp run -S 'matrix.generators=[qwen-coder,qwen-coder-prompt-variant,qwen-coder-signal-variant]' diversity
         dvc exp run -S 'matrix.runs=[bert4rec]' evaluate@ml-100k-bert4rec
         dvc exp run -S 'matrix.runs=[unisrec-original,unisrec-lamar]' evaluate
         dvc exp run -S 'matrix.runs=[recformer-original,recformer-lamar,recformer-random-words]'
