@@ -111,6 +111,15 @@ def check_python(words: tuple[str, ...], folder: Path) -> None:
     check_click(module.main, words[2:])
 
 
+def check_accelerate(words: tuple[str, ...], folder: Path) -> None:
+    """`accelerate launch` with its options, and the script of ours that it starts."""
+    from accelerate.commands.launch import launch_command_parser
+
+    assert words[1] == "launch", words[1]
+    asked = launch_command_parser().parse_args(list(words[2:]))
+    check_python(("python", asked.training_script, *asked.training_script_args), folder)
+
+
 def markers_of_pytest() -> list[str]:
     """As pyproject.toml declares them."""
     import tomllib
@@ -133,6 +142,7 @@ def check_mlflow(words: tuple[str, ...], folder: Path) -> None:
 
 
 CHECKS = {
+    "accelerate": check_accelerate,
     "dvc": check_dvc,
     "lamar": check_lamar,
     "make": check_make,

@@ -11,7 +11,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"(?<!`)`((?:lamar|dvc|make|mlflow|python) [^`]+)`(?!`)")
+INLINE = re.compile(r"(?<!`)`((?:accelerate|lamar|dvc|make|mlflow|python) [^`]+)`(?!`)")
 ENDS = {"&&", "||", ";", "|", "&"}
 ASSIGNMENT = re.compile(r"[A-Z_]+=")
 

@@ -217,12 +217,18 @@ def test_its_program_would_take_it(command: Command, tmp_path: Path) -> None:
         "python benchmarks/generate.py ml-100k",
         "python benchmarks/absent.py",
         "python -m pytest tests/absent",
+        "accelerate launch --num_processes 2 stages/train.py scientific recformer-papre",
     ],
 )
 def test_a_wrong_command_is_found(wrong: str, tmp_path: Path) -> None:
     (command,) = split(wrong)
     with pytest.raises((Exception, SystemExit)):
         CHECKS[command.words[0]](command.words, tmp_path)
+
+
+def test_a_script_that_is_launched_is_checked_like_one_that_is_run(tmp_path: Path) -> None:
+    (command,) = split("accelerate launch --num_processes 2 stages/train.py scientific recformer-lamar-products")
+    CHECKS["accelerate"](command.words, tmp_path)
 
 
 def functions(file: Path) -> set[str]:
