@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lamar import launch
 from lamar.errors import LamarError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,7 +19,10 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress() -> Progress:
-    """A progress bar on standard error: done / total, time left, and a free `note` column."""
+    """A progress bar on standard error: done / total, time left, and a free `note` column.
+
+    Of processes that train together only the main one shows it.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,12 +30,17 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=console,
+        disable=not launch.is_main(),
     )
 
 
 def say(line: str) -> None:
-    """Print one plain line; brackets in it (item text) are never read as markup."""
-    console.print(line, markup=False)
+    """Print one plain line; brackets in it (item text) are never read as markup.
+
+    Of processes that train together only the main one does.
+    """
+    if launch.is_main():
+        console.print(line, markup=False)
 
 
 def unreadable(error: FileNotFoundError | PermissionError) -> str:
@@ -47,12 +56,13 @@ def user_errors(command: F) -> F:
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(*args, **kwargs)
+            with launch.one_speaks():
+                return command(*args, **kwargs)
         except LamarError as error:
-            say(f"error: {error}")
+            console.print(f"error: {error}", markup=False)
             sys.exit(1)
         except (FileNotFoundError, PermissionError) as error:
-            say(f"error: {unreadable(error)}")
+            console.print(f"error: {unreadable(error)}", markup=False)
             sys.exit(1)
         except KeyboardInterrupt:
             say("interrupted; nothing half-written is left, run the same command to go on")
