@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -60,12 +59,12 @@ def user_errors(command: F) -> F:
                 return command(*args, **kwargs)
         except LamarError as error:
             console.print(f"error: {error}", markup=False)
-            sys.exit(1)
+            launch.end(1)
         except (FileNotFoundError, PermissionError) as error:
             console.print(f"error: {unreadable(error)}", markup=False)
-            sys.exit(1)
+            launch.end(1)
         except KeyboardInterrupt:
             say("interrupted; nothing half-written is left, run the same command to go on")
-            sys.exit(130)
+            launch.end(130)
 
     return wrapped  # type: ignore[return-value]

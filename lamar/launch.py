@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from lamar.errors import LamarError
 
@@ -39,3 +41,17 @@ def one_speaks() -> Iterator[None]:
         if not is_main() or isinstance(error, LostProcessError):
             time.sleep(PATIENCE)
         raise
+
+
+def refuse_several(command: str) -> None:
+    """Raises LamarError when a launcher started this process as one of several."""
+    if processes() > 1:
+        raise LamarError(f"one process does this: start python {command} without a launcher")
+
+
+def end(status: int) -> NoReturn:
+    """End this process. One of several ends at once: an orderly end waits for the others, which wait for this one."""
+    if processes() == 1:
+        sys.exit(status)
+    sys.stderr.flush()
+    os._exit(status)

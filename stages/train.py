@@ -24,8 +24,8 @@ def main(dataset: str, run: str) -> None:
     settings = params.entry(chosen.runs, "run", run)
     if settings.model not in TRAINERS:
         raise LamarError(f"params.yaml: matrix.runs: {run} ranks pools of candidates; list it under matrix.rankers")
-    if settings.model not in TOGETHER and launch.processes() > 1:
-        raise LamarError(f"{settings.model} trains in one process: start python stages/train.py {dataset} {run} itself")
+    if settings.model not in TOGETHER:
+        launch.refuse_several(f"stages/train.py {dataset} {run}")
     train_run(chosen, dataset, run, TRAINERS[settings.model], read_sequences(dataset, run))
 
 

@@ -43,18 +43,39 @@ def test_the_second_process_is_silent(second, capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
-def test_the_second_process_lets_the_main_one_speak_first(second, capsys, monkeypatch):
+def test_the_second_process_lets_the_main_one_speak_first(second, monkeypatch):
     waited = []
     monkeypatch.setattr(time, "sleep", waited.append)
 
-    @console.user_errors
-    def fail() -> None:
+    with pytest.raises(LamarError), launch.one_speaks():
         raise LamarError("what only the second meets")
+    assert waited == [launch.PATIENCE]
 
-    with pytest.raises(SystemExit) as ended:
-        fail()
-    assert (ended.value.code, waited) == (1, [launch.PATIENCE])
-    assert capsys.readouterr().err == "error: what only the second meets\n"
+
+FAILING = """
+import atexit, sys
+from lamar import console, launch
+from lamar.errors import LamarError
+launch.PATIENCE = 0.0
+atexit.register(print, "an orderly end")
+
+@console.user_errors
+def main():
+    raise {error}
+
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [("LamarError('a line')", 1, "error: a line\n"), ("KeyboardInterrupt", 130, "")],
+)
+def test_the_second_process_ends_at_once(second, error, status, said):
+    script = [sys.executable, "-c", FAILING.format(error=error)]
+    ended = subprocess.run(script, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == status
+    assert (ended.stderr, ended.stdout) == (said, "")
 
 
 def test_the_main_process_waits_for_a_lost_one_to_speak(monkeypatch):
@@ -67,8 +88,8 @@ def test_the_main_process_waits_for_a_lost_one_to_speak(monkeypatch):
 
 
 def test_a_model_that_one_process_trains(second, monkeypatch):
-    script = [sys.executable, str(REPOSITORY / "stages/train.py"), "ml-100k", "sasrec"]
+    command = ["stages/train.py", "ml-100k", "sasrec"]
     monkeypatch.setenv("RANK", "0")
-    ended = subprocess.run(script, cwd=REPOSITORY, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
     assert ended.returncode == 1
-    assert ended.stderr == "error: sasrec trains in one process: start python stages/train.py ml-100k sasrec itself\n"
+    assert ended.stderr == f"error: one process does this: start python {' '.join(command)} without a launcher\n"

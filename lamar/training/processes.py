@@ -161,9 +161,11 @@ def _others() -> Iterator[None]:
     """Raises LostProcessError when another process does not answer any more."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # what gloo and NCCL raise
-        reason = str(error).splitlines()[0]
-        raise LostProcessError(f"another process has ended ({reason}); run the same command to go on") from error
+        reason = str(error).splitlines()[0][:200]
+        raise LostProcessError(f"another process has ended; run the same command to go on ({reason})") from error
 
 
 @cache
