@@ -30,7 +30,7 @@ class Trainable(Protocol):
         """The training batches of one epoch."""
 
     def loss(self, batch: Any) -> Tensor:
-        """The mean loss of a batch."""
+        """The mean loss of a batch; of several processes' batch, with the gradients of this process's share."""
 
     def renew(self) -> None:
         """Bring up to date what the loss and the scores read besides the weights; called before every epoch."""

@@ -82,7 +82,7 @@ def launch(folder: Path, *stages: tuple[str, ...], cut: int = 0) -> subprocess.C
     wanted = [str(folder), str(cut), *map(":".join, stages)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     command = [*launcher, "--main_process_port", "0", str(Path(worker.__file__)), *wanted]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
 
 
 @dataclass
