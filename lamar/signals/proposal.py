@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from lamar.signals.parse import clean
 from lamar.signals.prompt import Messages, Prompt, load_prompt
 from lamar.signals.propose import STRATEGIES, Ask, Brief, Idea, listed, texts_of
 from lamar.signals.quality import ASKED_WORDS
-from lamar.signals.rules import Candidate, context_of, problem
+from lamar.signals.rules import Candidate, context_of, problem, words
 
 AUTO = "auto"  # as a dataset's `prompt`: nobody wrote one
 
@@ -64,15 +66,16 @@ def propose(
 def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: SignalRules) -> Prompt:
     """A prompt like those that come with the project: a task, and examples that the model itself writes.
 
-    The examples are the first answers about `brief.items` that keep the rules and the asked length. Raises LamarError
-    when there is none.
+    The examples are answers about `brief.items` whose first sentences keep the rules and the asked length (a small
+    model that has seen no example writes a paragraph): those that repeat least of their item, because every answer
+    about the catalogue takes after them. Raises LamarError when there is none.
     """
     task = texts_of("answers")["task"].format(
         attributes=listed(brief.attributes), about=brief.about, signal=idea.signal
     )
     bare = Prompt(idea.signal, task, ())
     answers = ask([bare.messages(item) for item in brief.items])
-    signals = [clean(answer.text, idea.signal) for answer in answers]
+    signals = [opening(clean(answer.text, idea.signal), ASKED_WORDS[-1]) for answer in answers]
     context = context_of(rules, bare, (), ())
     good = []
     for item, answer, signal in zip(brief.items, answers, signals, strict=True):
@@ -84,7 +87,22 @@ def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: Sig
             f"{brief.dataset}: none of {len(answers)} answers ({signals[0][:60]!r}, ...) can be an example of "
             f"{idea.signal}; pin a prompt: datasets.{brief.dataset}.prompt"
         )
+    good.sort(key=lambda example: repeated(*example))
     return replace(bare, examples=tuple(good[:examples]))
+
+
+def repeated(item: Mapping[str, str], signal: str) -> float:
+    """The share of a signal's words that its item's text has already."""
+    known = set(words(", ".join(item.values())))
+    said = words(signal)
+    return sum(word in known for word in said) / len(said)
+
+
+def opening(text: str, longest: int) -> str:
+    """The sentences that a text begins with, as many as have `longest` words at most; '' where the first has more."""
+    sentences = re.split(r"(?<=[.!?])\s+", text)
+    lengths = accumulate(len(sentence.split()) for sentence in sentences)
+    return " ".join(sentence for sentence, length in zip(sentences, lengths, strict=True) if length <= longest)
 
 
 def _drawn(items: pl.DataFrame, attributes: Sequence[str], settings: Propose) -> list[dict[str, str]]:

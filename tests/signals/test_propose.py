@@ -15,7 +15,7 @@ from lamar.errors import LamarError
 from lamar.llm.journal import Answer
 from lamar.params import Dataset, Params, Propose, load
 from lamar.signals.prompt import Messages, load_prompt, read_prompt
-from lamar.signals.proposal import Proposal, propose, write_proposal
+from lamar.signals.proposal import Proposal, opening, propose, write_proposal
 from lamar.signals.propose import WORKED, Ask, listed, read_idea, texts_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -153,6 +153,11 @@ def test_examples_that_break_a_rule_are_left_out(ask: Ask, server: Server, shop:
     bad = iter(["As an AI I cannot say what this item is for, but I can guess it.", "Too short.", "word " * 31])
     server.says = lambda messages: next(bad, GOOD) if is_about_an_item(messages) else idea("Primary Purpose")
     assert [signal for _, signal in proposed(ask, shop, chosen).prompt.examples] == [GOOD] * 3
+
+
+def test_a_paragraph_is_cut_to_its_first_sentences(ask: Ask, server: Server, shop: Dataset, chosen: Params) -> None:
+    server.says = lambda messages: f"{GOOD} {GOOD} {GOOD}" if is_about_an_item(messages) else idea("Primary Purpose")
+    assert [signal for _, signal in proposed(ask, shop, chosen).prompt.examples] == [f"{GOOD} {GOOD}"] * 3
 
 
 def test_no_example_at_all_is_one_line(ask: Ask, server: Server, shop: Dataset, chosen: Params) -> None:
@@ -310,6 +315,23 @@ def test_a_pinned_prompt_asks_the_same_questions_through_its_proposal(
 )
 def test_reading_an_answer(text: str, reasoning: str, name: str) -> None:
     assert read_idea(text) == (reasoning, name)
+
+
+def test_the_answers_that_repeat_least_of_their_item_become_the_examples(
+    ask: Ask, server: Server, shop: Dataset, chosen: Params
+) -> None:
+    echo = "Steel tool of Acme, and a steel tool of Acme is a good tool for every home."
+    said = iter([echo, GOOD, echo, GOOD])
+    server.says = lambda messages: next(said, echo) if is_about_an_item(messages) else idea("Primary Purpose")
+    assert [signal for _, signal in proposed(ask, shop, chosen).prompt.examples] == [GOOD, GOOD, echo]
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [("One two. Three!", "One two. Three!"), ("One two. Three four? Five.", "One two."), ("One two three four.", "")],
+)
+def test_whole_sentences_as_long_as_they_fit(text: str, first: str) -> None:
+    assert opening(text, 3) == first
 
 
 def test_names_as_a_phrase() -> None:
