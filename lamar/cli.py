@@ -57,13 +57,17 @@ def verify_journal(dataset: str, generator: str, questions: int, seed: int) -> N
 def share_answers(dataset: str, generator: str) -> None:
     """Copy this machine's answers into data/journals/.
 
-    A clone of the repository then needs neither key nor model for the signals of GENERATOR for DATASET.
+    A clone of the repository then needs neither key nor model for the signals of GENERATOR for DATASET: neither to
+    propose one, nor to write them, nor for second attempts.
     """
     from lamar.signals import generate
+    from lamar.signals.proposal import answers_of, proposal_path
 
     asked, writer = _questions(dataset, generator)
-    path, answers = generate.share(asked, dataset, generator, writer)
-    say(f"{path}: {answers:,} answers to {len(asked):,} questions; commit it with git")
+    keys = {question.key for question in asked}
+    proposed = answers_of(proposal_path(dataset, generator))
+    path, answers = generate.share(keys | proposed, dataset, generator, writer)
+    say(f"{path}: {answers:,} answers, {len(keys):,} questions about items; commit it with git")
 
 
 def _questions(dataset: str, generator: str):  # noqa: ANN202
@@ -72,15 +76,14 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
 
     from lamar.signals import generate
     from lamar.signals.prompt import load_prompt, read_prompt
-    from lamar.signals.proposal import AUTO
+    from lamar.signals.proposal import AUTO, proposal_path
 
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
     pinned = source.prompt != AUTO and generator not in chosen.propose.strategies
-    proposed = Path("data/proposals", dataset, f"{generator}.json")
-    prompt = load_prompt(source.prompt) if pinned else read_prompt(proposed)
+    prompt = load_prompt(source.prompt) if pinned else read_prompt(proposal_path(dataset, generator))
     return generate.questions(items, source.attributes, prompt, writer), writer
 
 

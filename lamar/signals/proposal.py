@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from lamar.errors import LamarError
-from lamar.files import write_json
+from lamar.files import read_json, write_json
+from lamar.llm.journal import Answer
 from lamar.params import Dataset, Propose, SignalRules
 from lamar.signals.parse import clean
 from lamar.signals.prompt import Messages, Prompt, load_prompt
@@ -26,12 +27,16 @@ AUTO = "auto"  # as a dataset's `prompt`: nobody wrote one
 
 @dataclass(frozen=True)
 class Proposal:
-    """A prompt, the strategy that found its signal ("pinned": a person), why, and what was said to find it."""
+    """A prompt, the strategy that found its signal ("pinned": a person), why, and what was said to find it.
+
+    answers: the keys of all that was asked, in that order.
+    """
 
     strategy: str
     reasoning: str
     prompt: Prompt
     conversation: Messages
+    answers: tuple[str, ...] = ()
 
 
 def propose(
@@ -58,9 +63,16 @@ def propose(
     drawn = _drawn(items, dataset.attributes, settings)
     brief = Brief(name, dataset.about, dataset.attributes, drawn, pinned.signal if pinned else "")
     strategy = strategy or "auto-cot"
-    idea = STRATEGIES[strategy](ask, brief)
-    prompt = written_prompt(ask, brief, idea, settings.examples, rules)
-    return Proposal(strategy, idea.reasoning, prompt, idea.conversation)
+    keys: list[str] = []
+
+    def noted(chats: Sequence[Messages]) -> list[Answer]:
+        said = ask(chats)
+        keys.extend(answer.key for answer in said)
+        return said
+
+    idea = STRATEGIES[strategy](noted, brief)
+    prompt = written_prompt(noted, brief, idea, settings.examples, rules)
+    return Proposal(strategy, idea.reasoning, prompt, idea.conversation, tuple(keys))
 
 
 def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: SignalRules) -> Prompt:
@@ -104,6 +116,11 @@ def _drawn(items: pl.DataFrame, attributes: Sequence[str], settings: Propose) ->
     return [{attribute: text for attribute, text in row.items() if text} for row in rows]
 
 
+def proposal_path(dataset: str, generator: str) -> Path:
+    """The proposal of a generator for a dataset."""
+    return Path("data/proposals", dataset, f"{generator}.json")
+
+
 def write_proposal(path: Path, proposal: Proposal) -> None:
     """Write a proposal as JSON, for people to read and for `lamar.signals.prompt.read_prompt`."""
     prompt = proposal.prompt
@@ -115,4 +132,12 @@ def write_proposal(path: Path, proposal: Proposal) -> None:
         "examples": [{"item": dict(item), "signal": signal} for item, signal in prompt.examples],
         "conversation": list(proposal.conversation),
     }
-    write_json(path, content)
+    write_json(path, content | ({"answers": list(proposal.answers)} if proposal.answers else {}))
+
+
+def answers_of(path: Path) -> set[str]:
+    """The keys of the answers that a written proposal was made from; none when there is no proposal, or a pinned one.
+
+    Raises LamarError when the file is broken.
+    """
+    return set(read_json(path).get("answers", ())) if path.exists() else set()
