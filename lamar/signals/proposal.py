@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from lamar.errors import LamarError
 from lamar.files import read_json, write_json
 from lamar.llm.journal import Answer
 from lamar.params import Dataset, Propose, SignalRules
+from lamar.signals.copies import firsts
+from lamar.signals.orders import gives_orders
 from lamar.signals.parse import clean
 from lamar.signals.prompt import Messages, Prompt, load_prompt
 from lamar.signals.propose import STRATEGIES, Ask, Brief, Idea, listed, texts_of
 from lamar.signals.quality import ASKED_WORDS
-from lamar.signals.rules import Candidate, context_of, problem
+from lamar.signals.rules import Candidate, brands_of, context_of, problem
 
 AUTO = "auto"  # as a dataset's `prompt`: nobody wrote one
 
@@ -51,7 +53,7 @@ def propose(
     """The proposal for the dataset `name` by `strategy`; None: its pinned prompt, or Auto-CoT where that is `auto`.
 
     items: item_id and the attributes. Nothing is asked for a pinned prompt. Raises LamarError when the dataset does not
-    say what it is about, the model names no feature, or none of its examples keeps the rules.
+    say what it is about, no item can be shown, the model names no feature, or none of its examples keeps the rules.
     """
     pinned = None if dataset.prompt == AUTO else load_prompt(dataset.prompt)
     if pinned and not strategy:
@@ -60,7 +62,7 @@ def propose(
         raise LamarError(
             f"params.yaml: datasets.{name}.about: missing; say what the items are, e.g. musical instruments"
         )
-    drawn = _drawn(items, dataset.attributes, settings)
+    drawn = _drawn(name, items, dataset.attributes, settings)
     brief = Brief(name, dataset.about, dataset.attributes, drawn, pinned.signal if pinned else "")
     strategy = strategy or "auto-cot"
     keys: list[str] = []
@@ -71,15 +73,18 @@ def propose(
         return said
 
     idea = STRATEGIES[strategy](noted, brief)
-    prompt = written_prompt(noted, brief, idea, settings.examples, rules)
+    prompt = written_prompt(noted, brief, idea, settings.examples, brands_of(items, dataset.attributes), rules)
     return Proposal(strategy, idea.reasoning, prompt, idea.conversation, tuple(keys))
 
 
-def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: SignalRules) -> Prompt:
+def written_prompt(
+    ask: Ask, brief: Brief, idea: Idea, examples: int, brands: Sequence[str], rules: SignalRules
+) -> Prompt:
     """A prompt like those that come with the project: a task, and examples that the model itself writes.
 
     The examples are the first answers about `brief.items` whose first sentences keep the rules and the asked length: a
-    small model that has seen no example yet writes a paragraph. Raises LamarError when there is none.
+    small model that has seen no example yet writes a paragraph. No two say nearly the same. `brands`: the catalogue's.
+    Raises LamarError when there is none.
     """
     task = texts_of("answers")["task"].format(
         attributes=listed(brief.attributes), about=brief.about, signal=idea.signal
@@ -87,7 +92,7 @@ def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: Sig
     bare = Prompt(idea.signal, task, ())
     answers = ask([bare.messages(item) for item in brief.items])
     signals = [opening(clean(answer.text, idea.signal), ASKED_WORDS[-1]) for answer in answers]
-    context = context_of(rules, bare, (), ())
+    context = context_of(rules, bare, brands, signals)
     good = []
     for item, answer, signal in zip(brief.items, answers, signals, strict=True):
         candidate = Candidate(signal, ", ".join(item.values()), answer.finish_reason)
@@ -98,7 +103,8 @@ def written_prompt(ask: Ask, brief: Brief, idea: Idea, examples: int, rules: Sig
             f"{brief.dataset}: none of {len(answers)} answers ({signals[0][:60]!r}, ...) can be an example of "
             f"{idea.signal}; pin a prompt: datasets.{brief.dataset}.prompt"
         )
-    return replace(bare, examples=tuple(good[:examples]))
+    first = firsts([signal for _, signal in good], rules.copy_similarity)[:examples]
+    return replace(bare, examples=tuple(good[place] for place in first))
 
 
 def opening(text: str, words: int) -> str:
@@ -108,12 +114,16 @@ def opening(text: str, words: int) -> str:
     return " ".join(sentence for sentence, length in zip(sentences, lengths, strict=True) if length <= words)
 
 
-def _drawn(items: pl.DataFrame, attributes: Sequence[str], settings: Propose) -> list[dict[str, str]]:
-    """Random items that have a title: their attributes that are not empty."""
+def _drawn(dataset: str, items: pl.DataFrame, attributes: Sequence[str], settings: Propose) -> list[dict[str, str]]:
+    """Random items that have a title and give no orders: their attributes that are not empty."""
     titled = items.sort("item_id").filter(pl.col(attributes[0]).str.len_chars() > 0).select(attributes)
-    order = np.random.default_rng(settings.seed).permutation(titled.height)[: settings.items]
-    rows = [titled.row(int(place), named=True) for place in order]
-    return [{attribute: text for attribute, text in row.items() if text} for row in rows]
+    order = np.random.default_rng(settings.seed).permutation(titled.height)
+    rows = (titled.row(int(place), named=True) for place in order)
+    shown = ({attribute: text for attribute, text in row.items() if text} for row in rows)
+    drawn = list(islice((item for item in shown if not gives_orders(item.values())), settings.items))
+    if not drawn:
+        raise LamarError(f"{dataset}: no item has a title that can be shown; pin a prompt: datasets.{dataset}.prompt")
+    return drawn
 
 
 def proposal_path(dataset: str, generator: str) -> Path:

@@ -7,10 +7,12 @@ worse than none.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+import polars as pl
 
 from lamar.params import SignalRules
 from lamar.signals.prompt import Prompt
@@ -65,6 +67,11 @@ def context_of(rules: SignalRules, prompt: Prompt, brands: Iterable[str], signal
         language=_language(told, rules.language_confidence),
         brands=frozenset(named),
     )
+
+
+def brands_of(items: pl.DataFrame, attributes: Sequence[str]) -> list[str]:
+    """The brands in a catalogue (item_id and the attributes)."""
+    return items["brand"].drop_nulls().unique().to_list() if "brand" in attributes else []
 
 
 def problem(candidate: Candidate, context: Context) -> str | None:
