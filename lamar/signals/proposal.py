@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from lamar.signals.parse import clean
 from lamar.signals.prompt import Messages, Prompt, load_prompt
 from lamar.signals.propose import STRATEGIES, Ask, Brief, Idea, listed, texts_of
 from lamar.signals.quality import ASKED_WORDS
-from lamar.signals.rules import Candidate, brands_of, context_of, problem
+from lamar.signals.rules import Candidate, brands_of, context_of, problem, words
 
 AUTO = "auto"  # as a dataset's `prompt`: nobody wrote one
 
@@ -82,9 +82,10 @@ def written_prompt(
 ) -> Prompt:
     """A prompt like those that come with the project: a task, and examples that the model itself writes.
 
-    The examples are the first answers about `brief.items` whose first sentences keep the rules and the asked length: a
-    small model that has seen no example yet writes a paragraph. No two say nearly the same. `brands`: the catalogue's.
-    Raises LamarError when there is none.
+    The examples are answers about `brief.items` whose first sentences keep the rules and the asked length (a small
+    model that has seen no example writes a paragraph): those that repeat least of their item, because every answer
+    about the catalogue takes after them, and no two that say nearly the same. `brands`: the catalogue's. Raises
+    LamarError when there is none.
     """
     task = texts_of("answers")["task"].format(
         attributes=listed(brief.attributes), about=brief.about, signal=idea.signal
@@ -103,15 +104,23 @@ def written_prompt(
             f"{brief.dataset}: none of {len(answers)} answers ({signals[0][:60]!r}, ...) can be an example of "
             f"{idea.signal}; pin a prompt: datasets.{brief.dataset}.prompt"
         )
-    first = firsts([signal for _, signal in good], rules.copy_similarity)[:examples]
-    return replace(bare, examples=tuple(good[place] for place in first))
+    good.sort(key=lambda example: repeated(*example))
+    chosen = firsts([signal for _, signal in good], rules.copy_similarity)[:examples]
+    return replace(bare, examples=tuple(good[place] for place in chosen))
 
 
-def opening(text: str, words: int) -> str:
-    """The sentences that a text begins with, as many as have `words` words at most; '' where the first has more."""
+def repeated(item: Mapping[str, str], signal: str) -> float:
+    """The share of a signal's words that its item's text has already."""
+    known = set(words(", ".join(item.values())))
+    said = words(signal)
+    return sum(word in known for word in said) / len(said)
+
+
+def opening(text: str, longest: int) -> str:
+    """The sentences that a text begins with, as many as have `longest` words at most; '' where the first has more."""
     sentences = re.split(r"(?<=[.!?])\s+", text)
     lengths = accumulate(len(sentence.split()) for sentence in sentences)
-    return " ".join(sentence for sentence, length in zip(sentences, lengths, strict=True) if length <= words)
+    return " ".join(sentence for sentence, length in zip(sentences, lengths, strict=True) if length <= longest)
 
 
 def _drawn(dataset: str, items: pl.DataFrame, attributes: Sequence[str], settings: Propose) -> list[dict[str, str]]:

@@ -403,6 +403,15 @@ def test_reading_an_answer(text: str, reasoning: str, name: str) -> None:
     assert read_idea(text) == (reasoning, name)
 
 
+def test_the_answers_that_repeat_least_of_their_item_become_the_examples(
+    ask: Ask, server: Server, shop: Dataset, chosen: Params
+) -> None:
+    echo = "Steel tool of Acme, and a steel tool of Acme is a good tool for every home."
+    said = iter([echo, GOOD, echo, use(1)])
+    server.says = lambda messages: next(said, echo) if is_about_an_item(messages) else idea("Primary Purpose")
+    assert [signal for _, signal in proposed(ask, shop, chosen).prompt.examples] == [GOOD, use(1), echo]
+
+
 @pytest.mark.parametrize(
     ("text", "first"),
     [("One two. Three!", "One two. Three!"), ("One two. Three four? Five.", "One two."), ("One two three four.", "")],
