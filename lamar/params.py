@@ -656,6 +656,8 @@ class SignalRules(Section):
     max_words: Positive
     language_confidence: Share
     echo_words: Positive
+    echo_share: Share
+    brand_attributes: list[str]
     encoder: str
     contradiction: Share
     copy_similarity: Share

@@ -32,7 +32,7 @@ def judged(
     texts = {row[0]: ", ".join(filter(None, row[1:])) for row in items.select("item_id", *attributes).iter_rows()}
     signals = [clean(text, prompt.signal) for text in answers["text"]]
     owners = [texts[item_id] for item_id in answers["item_id"]]
-    context = context_of(rules, prompt, brands_of(items, attributes), signals)
+    context = context_of(rules, prompt, brands_of(items, attributes, rules), signals)
     candidates = map(Candidate, signals, owners, answers["finish_reason"])
     reasons = [problem(candidate, context) or "" for candidate in candidates]
     for place, reason in _together(signals, owners, reasons, rules, encoder).items():

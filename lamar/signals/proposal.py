@@ -73,7 +73,8 @@ def propose(
         return said
 
     idea = STRATEGIES[strategy](noted, brief)
-    prompt = written_prompt(noted, brief, idea, settings.examples, brands_of(items, dataset.attributes), rules)
+    brands = brands_of(items, dataset.attributes, rules)
+    prompt = written_prompt(noted, brief, idea, settings.examples, brands, rules)
     return Proposal(strategy, idea.reasoning, prompt, idea.conversation, tuple(keys))
 
 
