@@ -1,4 +1,8 @@
-"""propose: find the signal to ask an LLM for, and write the prompt that asks; a pinned prompt is taken as it is."""
+"""propose: find the signal to ask an LLM for, and write the prompt that asks; a pinned prompt is taken as it is.
+
+A proposal that was made stays (`persist`) until another model, strategy, setting or dataset is named: with another
+prompt, every answer of the catalogue would be asked for again.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +15,7 @@ from lamar.llm import journal, provider
 from lamar.llm.journal import Answer
 from lamar.signals import generate
 from lamar.signals.prompt import Messages
-from lamar.signals.proposal import propose, write_proposal
+from lamar.signals.proposal import is_made, made_from, proposal_path, propose, write_proposal
 
 
 @click.command()
@@ -23,7 +27,11 @@ def main(dataset: str, generator: str) -> None:
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
+    strategy, path = chosen.propose.strategies.get(generator), proposal_path(dataset, generator)
     thinker = writer.model_copy(update={"max_tokens": chosen.propose.max_tokens})
+    made = made_from(provider.identity(thinker), dataset, source, strategy, chosen.propose)
+    if is_made(path, made):
+        return say(f"{path}: stays as it is; delete it for another proposal")
 
     def ask(chats: Sequence[Messages]) -> list[Answer]:
         asked = [generate.Question("", journal.key_of(provider.identity(thinker), chat), chat) for chat in chats]
@@ -31,10 +39,9 @@ def main(dataset: str, generator: str) -> None:
         return [answered[question.key] for question in asked]
 
     items = generate.read_items(Path("data/prepared", dataset))
-    strategy = chosen.propose.strategies.get(generator)
     proposal = propose(ask, dataset, items, source, strategy, chosen.propose, chosen.signals)
-    write_proposal(Path(f"data/proposals/{dataset}/{generator}.json"), proposal)
-    say(f"{dataset}: {generator} is asked for {proposal.prompt.signal} ({proposal.strategy})")
+    write_proposal(path, proposal, made)
+    return say(f"{dataset}: {generator} is asked for {proposal.prompt.signal} ({proposal.strategy})")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +27,7 @@ from lamar.signals.quality import ASKED_WORDS
 from lamar.signals.rules import Candidate, brands_of, context_of, problem, words
 
 AUTO = "auto"  # as a dataset's `prompt`: nobody wrote one
+DEFAULT = "auto-cot"  # the strategy where none is named
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,10 @@ def propose(
     items: item_id and the attributes. Nothing is asked for a pinned prompt. Raises LamarError when the dataset does not
     say what it is about, no item can be shown, the model names no feature, or none of its examples keeps the rules.
     """
-    pinned = None if dataset.prompt == AUTO else load_prompt(dataset.prompt)
-    if pinned and not strategy:
-        return Proposal("pinned", "", pinned, ())
-    if not dataset.about:
-        raise LamarError(
-            f"params.yaml: datasets.{name}.about: missing; say what the items are, e.g. musical instruments"
-        )
-    drawn = _drawn(name, items, dataset.attributes, settings)
-    brief = Brief(name, dataset.about, dataset.attributes, drawn, pinned.signal if pinned else "")
-    strategy = strategy or "auto-cot"
+    if dataset.prompt != AUTO and not strategy:
+        return Proposal("pinned", "", load_prompt(dataset.prompt), ())
+    brief = brief_of(name, items, dataset, settings)
+    strategy = strategy or DEFAULT
     keys: list[str] = []
 
     def noted(chats: Sequence[Messages]) -> list[Answer]:
@@ -78,6 +75,27 @@ def propose(
     return Proposal(strategy, idea.reasoning, prompt, idea.conversation, tuple(keys))
 
 
+def brief_of(name: str, items: pl.DataFrame, dataset: Dataset, settings: Propose) -> Brief:
+    """What a signal of the dataset `name` is proposed for.
+
+    Raises LamarError when the dataset does not say what it is about, or no item can be shown.
+    """
+    if not dataset.about:
+        raise LamarError(
+            f"params.yaml: datasets.{name}.about: missing; say what the items are, e.g. musical instruments"
+        )
+    drawn = _drawn(name, items, dataset.attributes, settings)
+    pinned = "" if dataset.prompt == AUTO else load_prompt(dataset.prompt).signal
+    return Brief(name, dataset.about, dataset.attributes, drawn, pinned)
+
+
+def asking_for(brief: Brief, signal: str) -> Prompt:
+    """The prompt for a signal, without examples yet."""
+    texts = texts_of("answers")
+    task = texts["task"].format(attributes=listed(brief.attributes), about=brief.about, signal=signal)
+    return Prompt(signal, task, ())
+
+
 def written_prompt(
     ask: Ask, brief: Brief, idea: Idea, examples: int, brands: Sequence[str], rules: SignalRules
 ) -> Prompt:
@@ -88,10 +106,7 @@ def written_prompt(
     about the catalogue takes after them, and no two that say nearly the same. `brands`: the catalogue's. Raises
     LamarError when there is none.
     """
-    task = texts_of("answers")["task"].format(
-        attributes=listed(brief.attributes), about=brief.about, signal=idea.signal
-    )
-    bare = Prompt(idea.signal, task, ())
+    bare = asking_for(brief, idea.signal)
     answers = ask([bare.messages(item) for item in brief.items])
     signals = [opening(clean(answer.text, idea.signal), ASKED_WORDS[-1]) for answer in answers]
     context = context_of(rules, bare, brands, signals)
@@ -141,8 +156,28 @@ def proposal_path(dataset: str, generator: str) -> Path:
     return Path("data/proposals", dataset, f"{generator}.json")
 
 
-def write_proposal(path: Path, proposal: Proposal) -> None:
-    """Write a proposal as JSON, for people to read and for `lamar.signals.prompt.read_prompt`."""
+def made_from(asked: dict[str, Any], name: str, dataset: Dataset, strategy: str | None, settings: Propose) -> str:
+    """What a proposal was asked by and about, as a hash: as long as it stays, the proposal does.
+
+    asked: who is asked. A pinned prompt has none (''). Neither the rules for signals nor the items are part of it: the
+    key of every answer of a catalogue hangs on the prompt, and an edited rule or a new item must not ask for all of
+    them again.
+    """
+    if dataset.prompt != AUTO and not strategy:
+        return ""
+    about = {"dataset": name, "about": dataset.about, "attributes": dataset.attributes, "prompt": dataset.prompt}
+    how = {"strategy": strategy or DEFAULT, "seed": settings.seed, "items": settings.items}
+    whole = {"asked": asked, **about, **how, "examples": settings.examples}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def is_made(path: Path, made: str) -> bool:
+    """Whether a proposal is there that was `made_from` the same. Raises LamarError when its file is broken."""
+    return bool(made) and path.exists() and read_json(path).get("made_from") == made
+
+
+def write_proposal(path: Path, proposal: Proposal, made: str = "") -> None:
+    """Write a proposal, `made_from` what, as JSON: for people to read and for `lamar.signals.prompt.read_prompt`."""
     prompt = proposal.prompt
     content: dict[str, Any] = {
         "strategy": proposal.strategy,
@@ -152,7 +187,7 @@ def write_proposal(path: Path, proposal: Proposal) -> None:
         "examples": [{"item": dict(item), "signal": signal} for item, signal in prompt.examples],
         "conversation": list(proposal.conversation),
     }
-    write_json(path, content | ({"answers": list(proposal.answers)} if proposal.answers else {}))
+    write_json(path, content | ({"made_from": made, "answers": list(proposal.answers)} if made else {}))
 
 
 def answers_of(path: Path) -> set[str]:

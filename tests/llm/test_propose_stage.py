@@ -7,6 +7,7 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from aiohttp import web
@@ -94,3 +95,58 @@ def test_second_answers_are_shared_too(server: Server, run: Run) -> None:
     path.write_text(json.dumps(second | {"input_tokens": 1, "output_tokens": 1}) + "\n")
     assert CliRunner().invoke(lamar, ["share-answers", "ml-100k", "gpt-4o-mini"]).exit_code == 0
     assert '"key": "second"' in shipped_path("ml-100k", "gpt-4o-mini").read_text()
+
+
+def test_an_edited_rule_or_a_new_item_changes_no_prompt_and_asks_nothing(
+    server: Server, here: Place, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("propose") == run("generate") == 0
+    proposed, asked = PROPOSAL.read_bytes(), server.requests
+    change(here.folder, "signals", echo_words=2, language_confidence=1.0, copy_similarity=0.3)
+    items = Path("data/prepared/ml-100k/items.parquet")
+    more = pl.DataFrame({"item_id": ["0a"], "title": ["Film 99"], "genre": ["Drama"]})
+    pl.concat([pl.read_parquet(items), more]).write_parquet(items)
+    assert run("propose", "clone") == 0
+    assert "data/proposals/ml-100k/gpt-4o-mini.json: stays as it is" in capsys.readouterr().err
+    assert PROPOSAL.read_bytes() == proposed
+    assert run("generate") == 0
+    assert server.requests == asked + 1, "the new item's signal alone"
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        (("propose",), {"seed": 1}),
+        (("propose",), {"examples": 1}),
+        (("propose",), {"strategies": {"gpt-4o-mini": "prompt-variant"}}),
+        (("datasets", "ml-100k"), {"about": "old films"}),
+        (("generators", "gpt-4o-mini"), {"options": {"temperature": 1}}),
+    ],
+    ids=str,
+)
+def test_what_is_asked_by_another_or_otherwise_is_proposed_anew(
+    here: Place, run: Run, section: tuple[str, ...], changes: dict[str, object]
+) -> None:
+    assert run("propose") == 0
+    proposed = PROPOSAL.read_bytes()
+    change(here.folder, *section, **changes)
+    assert run("propose") == 0
+    assert PROPOSAL.read_bytes() != proposed
+
+
+def test_what_people_correct_stays(server: Server, run: Run) -> None:
+    assert run("propose") == 0
+    corrected = PROPOSAL.read_text().replace("one short sentence", "one sentence in plain words")
+    assert corrected != PROPOSAL.read_text()
+    PROPOSAL.write_text(corrected)
+    asked = server.requests
+    assert run("propose") == 0
+    assert PROPOSAL.read_text() == corrected
+    assert server.requests == asked
+
+
+def test_a_broken_proposal_is_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("propose") == 0
+    PROPOSAL.write_text("<<<<<<< HEAD\n")
+    assert run("propose") == 1
+    assert capsys.readouterr().err.endswith(f"error: {PROPOSAL}:1: not valid JSON (Expecting value)\n")
