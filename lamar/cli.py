@@ -94,17 +94,31 @@ def _questions(dataset: str, generator: str):  # noqa: ANN202
 def estimate(dataset: str, generator: str) -> None:
     """Say what asking an LLM would take; nothing is asked.
 
-    Requests, tokens and USD of the signals of every item of DATASET by GENERATOR.
+    Requests, tokens and USD of the signals of every item of DATASET by GENERATOR, and of proposing a signal where that
+    is still to be done.
     """
+    from lamar.signals.generate import known_answers
+    from lamar.signals.proposal import AUTO, proposal_path
+
+    chosen = params.load()
+    source = params.entry(chosen.datasets, "dataset", dataset)
+    params.entry(chosen.generators, "generator", generator)
+    is_proposed = source.prompt == AUTO or generator in chosen.propose.strategies
+    if is_proposed and not proposal_path(dataset, generator).exists():
+        asked, writer = _foreseen_questions(chosen, dataset, generator)
+    else:
+        asked, writer = _questions(dataset, generator)
+    _say_estimate(dataset, asked, known_answers(dataset, generator, writer), writer)
+
+
+def _say_estimate(dataset, asked, known, writer) -> None:  # noqa: ANN001
+    """Print what asking the questions that have no known answer takes."""
     from lamar.llm import usage
     from lamar.params import LocalGenerator
-    from lamar.signals.generate import known_answers
 
-    asked, writer = _questions(dataset, generator)
-    known = known_answers(dataset, generator, writer)
     found = usage.estimate({question.key: question.messages for question in asked}, known, writer)
     click.echo(f"{dataset} by {writer.model}: {found.questions:,} questions, {found.missing:,} still to ask")
-    click.echo(f"input tokens   {found.input_tokens:,} ({found.counted})")
+    click.echo(f"input tokens   {found.input_tokens:,} ({found.counted}), {found.most_input:,} at most")
     expected = "" if found.expected is None else f", {found.expected:,} at the mean length of the answers so far"
     click.echo(f"output tokens  {found.most:,} at most (max_tokens: {writer.max_tokens}){expected}")
     if isinstance(writer, LocalGenerator):
@@ -113,6 +127,27 @@ def estimate(dataset: str, generator: str) -> None:
     for mode, usd in usage.costs(found, writer.price):
         click.echo(f"{mode:14} {usd}")
     click.echo(f"prices of {writer.price.as_of}; budget_usd: {writer.budget_usd or 'not set'}")
+
+
+def _foreseen_questions(chosen, dataset: str, generator: str):  # noqa: ANN001, ANN202
+    """Print what proposing a signal takes at most; the questions that may follow, and who is asked."""
+    from pathlib import Path
+
+    from lamar.llm.money import cost, tokens_at_most
+    from lamar.params import RemoteGenerator
+    from lamar.signals import generate
+    from lamar.signals.foreseen import ASSUMED, assumed_prompt, worst_chats
+    from lamar.signals.proposal import DEFAULT
+
+    source, writer, settings = chosen.datasets[dataset], chosen.generators[generator], chosen.propose
+    items = generate.read_items(Path("data/prepared", dataset))
+    chats = worst_chats(dataset, items, source, settings.strategies.get(generator, DEFAULT), settings)
+    read, written = sum(map(tokens_at_most, chats)), len(chats) * settings.max_tokens
+    usd = f", ${cost(writer, read, written):,.4f}" if isinstance(writer, RemoteGenerator) else ""
+    click.echo(f"a proposal     {len(chats)} questions, {read:,} input and {written:,} output tokens{usd} at most")
+    click.echo(f"then, if it has {ASSUMED}:")
+    prompt = assumed_prompt(dataset, items, source, settings)
+    return generate.questions(items, source.attributes, prompt, writer), writer
 
 
 @main.command()
