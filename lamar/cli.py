@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lamar import params
 from lamar.console import say, user_errors
 from lamar.errors import LamarError
 from lamar.serving.commands import publish, recommend
+
+if TYPE_CHECKING:
+    from lamar.params import AnyGenerator
+    from lamar.signals.generate import Question
 
 
 @click.group()
@@ -70,7 +76,7 @@ def share_answers(dataset: str, generator: str) -> None:
     say(f"{path}: {answers:,} answers, {len(keys):,} questions about items; commit it with git")
 
 
-def _questions(dataset: str, generator: str):  # noqa: ANN202
+def _questions(dataset: str, generator: str) -> tuple[list[Question], AnyGenerator]:
     """The questions that the stage `generate` asks, and who is asked."""
     from pathlib import Path
 
@@ -257,7 +263,7 @@ def judge(dataset: str, generator: str, judge: str) -> None:
     say(f"{path}: {table.height} signals rated by an LLM" + (f", {unread} of them not readably" if unread else ""))
 
 
-def _already_asked(dataset: str, generator: str):  # noqa: ANN202
+def _already_asked(dataset: str, generator: str) -> list[Question]:
     """The questions about signals, whose answers count on a generator's budget; none before a prompt is proposed."""
     try:
         return _questions(dataset, generator)[0]

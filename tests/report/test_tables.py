@@ -1,4 +1,4 @@
-"""Tables as text; those of the README are those of the committed metrics."""
+"""Tables as text; those of the README and of docs/ are those of the committed metrics."""
 
 import shutil
 import subprocess
@@ -15,8 +15,8 @@ from lamar.report.evidence import Evidence, letters, marks, read_evidence
 from lamar.report.results import load_results
 from lamar.report.tables import FORMATS, TABLES, Table, buckets_table, latex, main_table, markdown, significance_table
 
-README = Path("README.md").read_text()
-SHOWN = [part.split(" -->", 1)[0] for part in README.split("<!-- table:")[1:]]
+PAGES = "".join(page.read_text() for page in [Path("README.md"), *Path("docs").glob("*.md")])
+SHOWN = [part.split(" -->", 1)[0] for part in PAGES.split("<!-- table:")[1:]]
 NOTHING = Evidence(None, None, None)
 
 
@@ -66,10 +66,10 @@ FOUND = Evidence(
 
 
 @pytest.mark.parametrize("dataset", SHOWN)
-def test_readme_shows_the_committed_metrics(dataset: str) -> None:
+def test_pages_show_the_committed_metrics(dataset: str) -> None:
     results = load_results(Path("metrics"), list(params.load().runs))[dataset]
     made = markdown(main_table(dataset, results, read_evidence(Path(), dataset)))
-    assert f"<!-- table:{dataset} -->\n{made}<!-- /table -->" in README
+    assert f"<!-- table:{dataset} -->\n{made}<!-- /table -->" in PAGES
 
 
 def test_the_main_table_marks_significant_differences_by_letters() -> None:
