@@ -12,7 +12,8 @@ from lamar.errors import LamarError
 from lamar.serving.commands import publish, recommend
 
 if TYPE_CHECKING:
-    from lamar.params import AnyGenerator
+    from lamar.llm.journal import Answer
+    from lamar.params import AnyGenerator, Params
     from lamar.signals.generate import Question
 
 
@@ -88,8 +89,8 @@ def _questions(dataset: str, generator: str) -> tuple[list[Question], AnyGenerat
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
-    pinned = source.prompt != AUTO and generator not in chosen.propose.strategies
-    prompt = load_prompt(source.prompt) if pinned else read_prompt(proposal_path(dataset, generator))
+    proposed = source.prompt == AUTO or generator in chosen.propose.strategies
+    prompt = read_prompt(proposal_path(dataset, generator)) if proposed else load_prompt(source.prompt)
     return generate.questions(items, source.attributes, prompt, writer), writer
 
 
@@ -109,15 +110,15 @@ def estimate(dataset: str, generator: str) -> None:
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     params.entry(chosen.generators, "generator", generator)
-    is_proposed = source.prompt == AUTO or generator in chosen.propose.strategies
-    if is_proposed and not proposal_path(dataset, generator).exists():
+    proposed = source.prompt == AUTO or generator in chosen.propose.strategies
+    if proposed and not proposal_path(dataset, generator).exists():
         asked, writer = _foreseen_questions(chosen, dataset, generator)
     else:
         asked, writer = _questions(dataset, generator)
     _say_estimate(dataset, asked, known_answers(dataset, generator, writer), writer)
 
 
-def _say_estimate(dataset, asked, known, writer) -> None:  # noqa: ANN001
+def _say_estimate(dataset: str, asked: list[Question], known: dict[str, Answer], writer: AnyGenerator) -> None:
     """Print what asking the questions that have no known answer takes."""
     from lamar.llm import usage
     from lamar.params import LocalGenerator
@@ -135,11 +136,11 @@ def _say_estimate(dataset, asked, known, writer) -> None:  # noqa: ANN001
     click.echo(f"prices of {writer.price.as_of}; budget_usd: {writer.budget_usd or 'not set'}")
 
 
-def _foreseen_questions(chosen, dataset: str, generator: str):  # noqa: ANN001, ANN202
+def _foreseen_questions(chosen: Params, dataset: str, generator: str) -> tuple[list[Question], AnyGenerator]:
     """Print what proposing a signal takes at most; the questions that may follow, and who is asked."""
     from pathlib import Path
 
-    from lamar.llm.money import cost, tokens_at_most
+    from lamar.llm.money import tokens_at_most
     from lamar.params import RemoteGenerator
     from lamar.signals import generate
     from lamar.signals.foreseen import ASSUMED, assumed_prompt, worst_chats
@@ -149,7 +150,8 @@ def _foreseen_questions(chosen, dataset: str, generator: str):  # noqa: ANN001, 
     items = generate.read_items(Path("data/prepared", dataset))
     chats = worst_chats(dataset, items, source, settings.strategies.get(generator, DEFAULT), settings)
     read, written = sum(map(tokens_at_most, chats)), len(chats) * settings.max_tokens
-    usd = f", ${cost(writer, read, written):,.4f}" if isinstance(writer, RemoteGenerator) else ""
+    paid = isinstance(writer, RemoteGenerator)
+    usd = f", ${(read * writer.price.input + written * writer.price.output) / 1e6:,.4f}" if paid else ""
     click.echo(f"a proposal     {len(chats)} questions, {read:,} input and {written:,} output tokens{usd} at most")
     click.echo(f"then, if it has {ASSUMED}:")
     prompt = assumed_prompt(dataset, items, source, settings)
