@@ -12,7 +12,8 @@ from lamar.errors import LamarError
 from lamar.serving.commands import publish, recommend
 
 if TYPE_CHECKING:
-    from lamar.params import AnyGenerator
+    from lamar.llm.journal import Answer
+    from lamar.params import AnyGenerator, Params
     from lamar.signals.generate import Question
 
 
@@ -63,13 +64,17 @@ def verify_journal(dataset: str, generator: str, questions: int, seed: int) -> N
 def share_answers(dataset: str, generator: str) -> None:
     """Copy this machine's answers into data/journals/.
 
-    A clone of the repository then needs neither key nor model for the signals of GENERATOR for DATASET.
+    A clone of the repository then needs neither key nor model for the signals of GENERATOR for DATASET: neither to
+    propose one, nor to write them, nor for second attempts.
     """
     from lamar.signals import generate
+    from lamar.signals.proposal import answers_of, proposal_path
 
     asked, writer = _questions(dataset, generator)
-    path, answers = generate.share(asked, dataset, generator, writer)
-    say(f"{path}: {answers:,} answers to {len(asked):,} questions; commit it with git")
+    keys = {question.key for question in asked}
+    proposed = answers_of(proposal_path(dataset, generator))
+    path, answers = generate.share(keys | proposed, dataset, generator, writer)
+    say(f"{path}: {answers:,} answers, {len(keys):,} questions about items; commit it with git")
 
 
 def _questions(dataset: str, generator: str) -> tuple[list[Question], AnyGenerator]:
@@ -78,15 +83,14 @@ def _questions(dataset: str, generator: str) -> tuple[list[Question], AnyGenerat
 
     from lamar.signals import generate
     from lamar.signals.prompt import load_prompt, read_prompt
-    from lamar.signals.proposal import AUTO
+    from lamar.signals.proposal import AUTO, proposal_path
 
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
-    pinned = source.prompt != AUTO and generator not in chosen.propose.strategies
-    proposed = Path("data/proposals", dataset, f"{generator}.json")
-    prompt = load_prompt(source.prompt) if pinned else read_prompt(proposed)
+    proposed = source.prompt == AUTO or generator in chosen.propose.strategies
+    prompt = read_prompt(proposal_path(dataset, generator)) if proposed else load_prompt(source.prompt)
     return generate.questions(items, source.attributes, prompt, writer), writer
 
 
@@ -97,17 +101,31 @@ def _questions(dataset: str, generator: str) -> tuple[list[Question], AnyGenerat
 def estimate(dataset: str, generator: str) -> None:
     """Say what asking an LLM would take; nothing is asked.
 
-    Requests, tokens and USD of the signals of every item of DATASET by GENERATOR.
+    Requests, tokens and USD of the signals of every item of DATASET by GENERATOR, and of proposing a signal where that
+    is still to be done.
     """
+    from lamar.signals.generate import known_answers
+    from lamar.signals.proposal import AUTO, proposal_path
+
+    chosen = params.load()
+    source = params.entry(chosen.datasets, "dataset", dataset)
+    params.entry(chosen.generators, "generator", generator)
+    proposed = source.prompt == AUTO or generator in chosen.propose.strategies
+    if proposed and not proposal_path(dataset, generator).exists():
+        asked, writer = _foreseen_questions(chosen, dataset, generator)
+    else:
+        asked, writer = _questions(dataset, generator)
+    _say_estimate(dataset, asked, known_answers(dataset, generator, writer), writer)
+
+
+def _say_estimate(dataset: str, asked: list[Question], known: dict[str, Answer], writer: AnyGenerator) -> None:
+    """Print what asking the questions that have no known answer takes."""
     from lamar.llm import usage
     from lamar.params import LocalGenerator
-    from lamar.signals.generate import known_answers
 
-    asked, writer = _questions(dataset, generator)
-    known = known_answers(dataset, generator, writer)
     found = usage.estimate({question.key: question.messages for question in asked}, known, writer)
     click.echo(f"{dataset} by {writer.model}: {found.questions:,} questions, {found.missing:,} still to ask")
-    click.echo(f"input tokens   {found.input_tokens:,} ({found.counted})")
+    click.echo(f"input tokens   {found.input_tokens:,} ({found.counted}), {found.most_input:,} at most")
     expected = "" if found.expected is None else f", {found.expected:,} at the mean length of the answers so far"
     click.echo(f"output tokens  {found.most:,} at most (max_tokens: {writer.max_tokens}){expected}")
     if isinstance(writer, LocalGenerator):
@@ -116,6 +134,28 @@ def estimate(dataset: str, generator: str) -> None:
     for mode, usd in usage.costs(found, writer.price):
         click.echo(f"{mode:14} {usd}")
     click.echo(f"prices of {writer.price.as_of}; budget_usd: {writer.budget_usd or 'not set'}")
+
+
+def _foreseen_questions(chosen: Params, dataset: str, generator: str) -> tuple[list[Question], AnyGenerator]:
+    """Print what proposing a signal takes at most; the questions that may follow, and who is asked."""
+    from pathlib import Path
+
+    from lamar.llm.money import tokens_at_most
+    from lamar.params import RemoteGenerator
+    from lamar.signals import generate
+    from lamar.signals.foreseen import ASSUMED, assumed_prompt, worst_chats
+    from lamar.signals.proposal import DEFAULT
+
+    source, writer, settings = chosen.datasets[dataset], chosen.generators[generator], chosen.propose
+    items = generate.read_items(Path("data/prepared", dataset))
+    chats = worst_chats(dataset, items, source, settings.strategies.get(generator, DEFAULT), settings)
+    read, written = sum(map(tokens_at_most, chats)), len(chats) * settings.max_tokens
+    paid = isinstance(writer, RemoteGenerator)
+    usd = f", ${(read * writer.price.input + written * writer.price.output) / 1e6:,.4f}" if paid else ""
+    click.echo(f"a proposal     {len(chats)} questions, {read:,} input and {written:,} output tokens{usd} at most")
+    click.echo(f"then, if it has {ASSUMED}:")
+    prompt = assumed_prompt(dataset, items, source, settings)
+    return generate.questions(items, source.attributes, prompt, writer), writer
 
 
 @main.command()

@@ -194,15 +194,30 @@ class Adapter(Section):
 
 
 class LocalGenerator(Section):
-    """A local LLM (GGUF) that writes signals, as it is or with an adapter. `max_tokens` bounds an answer."""
+    """A local LLM that writes signals, as it is or with an adapter. `max_tokens` bounds an answer.
+
+    Its weights are a GGUF `file` that `sources` give, a repository of the hub (`hub: org/name`), or a `folder` as
+    transformers saves it. `sha256`: of that file, or of the safetensors files (lamar/llm/checkpoints.py); it enters the
+    key of every answer. Empty while it is not known: the error at loading says it.
+    """
 
     provider: Literal["local"]
     model: str
-    file: str
-    sha256: str
-    sources: list[Source]
+    file: str | None = None
+    hub: str | None = None
+    folder: str | None = None
+    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
+    sources: list[Source] = []
     max_tokens: Positive
     adapter: Adapter | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> LocalGenerator:
+        if sum(place is not None for place in (self.file, self.hub, self.folder)) != 1:
+            raise ValueError("name the weights by exactly one of file (GGUF), hub, folder")
+        if bool(self.file) != bool(self.sources):
+            raise ValueError("sources say where a GGUF file comes from: file and sources go together")
+        return self
 
 
 class Price(Section):
@@ -675,6 +690,8 @@ class SignalRules(Section):
     max_words: Positive
     language_confidence: Share
     echo_words: Positive
+    echo_share: Share
+    brand_attributes: list[str]
     encoder: str
     contradiction: Share
     copy_similarity: Share

@@ -10,11 +10,12 @@ import click
 
 from lamar import params
 from lamar.console import user_errors
-from lamar.files import read_json, write_json
+from lamar.files import write_json
 from lamar.llm.recorded import stop_before_paying_again
 from lamar.llm.usage import usage
 from lamar.signals import generate
 from lamar.signals.prompt import read_prompt
+from lamar.signals.proposal import answers_of, proposal_path
 
 
 @click.command()
@@ -30,12 +31,12 @@ def main(dataset: str, generator: str) -> None:
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
     items = generate.read_items(Path("data/prepared", dataset))
-    proposal = Path(f"data/proposals/{dataset}/{generator}.json")
+    proposal = proposal_path(dataset, generator)
     prompt = read_prompt(proposal)
     asked = generate.questions(items, source.attributes, prompt, writer)
     if not {question.key for question in asked} <= generate.known_answers(dataset, generator, writer).keys():
         stop_before_paying_again(generate.responses_path(dataset, generator), writer)
-    thought = [generate.Question("", key, ()) for key in read_json(proposal).get("answers", ())]
+    thought = [generate.Question("", key, ()) for key in sorted(answers_of(proposal))]
     answered = generate.answers(asked, dataset, generator, writer, chosen.generate, earlier=thought)
     generate.write_responses(asked, answered, generate.responses_path(dataset, generator))
     known = generate.known_answers(dataset, generator, writer)

@@ -1,4 +1,8 @@
-"""propose: find the signal to ask an LLM for, and write the prompt that asks; a pinned prompt is taken as it is."""
+"""propose: find the signal to ask an LLM for, and write the prompt that asks; a pinned prompt is taken as it is.
+
+A proposal that was made stays (`persist`) until another model, strategy, setting or dataset is named: with another
+prompt, every answer of the catalogue would be asked for again.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +17,7 @@ from lamar.llm.usage import usage
 from lamar.params import AnyGenerator, OpenaiGenerator
 from lamar.signals import generate
 from lamar.signals.prompt import Messages
-from lamar.signals.proposal import propose, write_proposal
+from lamar.signals.proposal import is_made, made_from, proposal_path, propose, write_proposal
 
 
 @click.command()
@@ -25,7 +29,11 @@ def main(dataset: str, generator: str) -> None:
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
     writer = params.entry(chosen.generators, "generator", generator)
+    strategy, path = chosen.propose.strategies.get(generator), proposal_path(dataset, generator)
     thinker = thinking(writer, chosen.propose.max_tokens)
+    made = made_from(provider.identity(thinker), dataset, source, strategy, chosen.propose)
+    if is_made(path, made):
+        return say(f"{path}: stays as it is; delete it for another proposal")
     known: dict[str, Answer] = {}  # what was asked so far; it counts on the budget
 
     def ask(chats: Sequence[Messages]) -> list[Answer]:
@@ -35,14 +43,13 @@ def main(dataset: str, generator: str) -> None:
         return [known[question.key] for question in asked]
 
     items = generate.read_items(Path("data/prepared", dataset))
-    strategy = chosen.propose.strategies.get(generator)
     proposal = propose(ask, dataset, items, source, strategy, chosen.propose, chosen.signals)
-    write_proposal(Path(f"data/proposals/{dataset}/{generator}.json"), proposal)
+    write_proposal(path, proposal, made)
     if known:
         took = usage(known.values(), thinker)
         tokens = took["input_tokens"] + took["output_tokens"]
         say(f"{dataset}: proposed in {took['requests']} answers, {tokens:,} tokens, ${took['cost_usd']:.4f}")
-    say(f"{dataset}: {generator} is asked for {proposal.prompt.signal} ({proposal.strategy})")
+    return say(f"{dataset}: {generator} is asked for {proposal.prompt.signal} ({proposal.strategy})")
 
 
 def thinking(writer: AnyGenerator, max_tokens: int) -> AnyGenerator:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,11 +102,36 @@ def test_an_estimate_needs_neither_key_nor_budget(shop: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "ml-100k by gpt-4o-mini: 2 questions, 2 still to ask"
     assert lines[1].startswith("input tokens   ")
-    assert lines[1].endswith("(an approximation: 4 characters a token)")
+    counted = r"\(an approximation: 4 characters a token, of Chinese or Japanese one\)"
+    approximate, most = re.fullmatch(rf"input tokens   (\d+) {counted}, ([\d,]+) at most", lines[1]).groups()
+    assert int(approximate) < int(most.replace(",", ""))
     assert lines[2] == "output tokens  128 at most (max_tokens: 64)"
-    assert lines[3].startswith("cost           $0.0")
-    assert lines[4].startswith("in a batch     $0.0")
+    usd = r"\$0\.0\d+ at most, \$0\.0\d+ if every answer is as long as it may be"
+    assert re.fullmatch(rf"cost           {usd}", lines[3])
+    assert re.fullmatch(rf"in a batch     {usd}", lines[4])
     assert lines[5] == "prices of 2026-04-01; budget_usd: not set"
+    assert not (shop / "LAMAR_JOURNAL").exists()
+
+
+@pytest.mark.parametrize("strategy", ["auto-cot", "prompt-variant"])
+def test_an_estimate_before_a_signal_is_proposed(shop: Path, strategy: str) -> None:
+    import yaml
+
+    chosen = yaml.safe_load((shop / "params.yaml").read_text())
+    chosen["datasets"]["ml-100k"]["prompt"] = "auto"
+    chosen["propose"]["strategies"] = {"gpt-4o-mini": strategy}
+    (shop / "params.yaml").write_text(yaml.safe_dump(chosen))
+    done = estimate(shop, "gpt-4o-mini")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    questions = {"auto-cot": 2 * (6 - 1) + 2 + 2, "prompt-variant": 2 + 2}[strategy]  # one task is about films, too
+    at_most = (
+        rf"a proposal     {questions} questions, [\d,]+ input and {questions * 200:,} output tokens, \$0\.\d+ at most"
+    )
+    assert re.fullmatch(at_most, lines[0])
+    assert lines[1] == "then, if it has a name of 3 words and examples of 20:"
+    assert lines[2] == "ml-100k by gpt-4o-mini: 2 questions, 2 still to ask"
+    assert lines[5].startswith("cost           $0.0")
     assert not (shop / "LAMAR_JOURNAL").exists()
 
 

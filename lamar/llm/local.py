@@ -9,12 +9,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from platformdirs import user_cache_path
 
 from lamar.data.sources import fetch_files
 from lamar.errors import LamarError
 from lamar.files import sha256_of
+from lamar.llm.checkpoints import checked, download
 from lamar.llm.greedy import Greedy
 from lamar.llm.journal import Answer, key_of
 from lamar.llm.weights import dequantise
@@ -101,17 +103,30 @@ class LocalModel:
 
 
 def tokenizer_folder(generator: LocalGenerator) -> Path:
-    """Where the weights and the tokenizer are once they have been fetched and dequantised."""
-    return cache_folder() / generator.sha256[:16] / "bfloat16"
+    """Where the weights and the tokenizer are, once they have been fetched (and dequantised)."""
+    if generator.folder:
+        return Path(generator.folder).expanduser()
+    return cache_folder() / generator.sha256[:16] / ("weights" if generator.hub else "bfloat16")
 
 
 def weights_folder(generator: LocalGenerator) -> Path:
-    """A generator's weights as transformers loads them; fetched and dequantised when this machine lacks them."""
+    """A generator's weights as transformers loads them; fetched and dequantised when this machine lacks them.
+
+    Raises LamarError when they are not to be had, or not those that params.yaml names.
+    """
     plain = tokenizer_folder(generator)
-    if not plain.exists():
-        fetch_files(generator.sources, plain.parent, {generator.file: generator.sha256})
-        dequantise(plain.parent / generator.file, plain)
-    return plain
+    if generator.folder:
+        return checked(plain, generator.sha256, generator.model)
+    if plain.exists():
+        return plain
+    if generator.hub:
+        fresh = cache_folder() / "hub" / quote(generator.hub, safe="")
+        download(generator.hub, fresh)
+        checked(fresh, generator.sha256, generator.model)
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        return fresh.rename(plain)
+    fetch_files(generator.sources, plain.parent, {generator.file: generator.sha256})
+    return dequantise(plain.parent / generator.file, plain)
 
 
 def with_adapter(model: Any, adapter: Adapter) -> Any:

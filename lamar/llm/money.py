@@ -12,13 +12,14 @@ from lamar.params import RemoteGenerator
 if TYPE_CHECKING:
     from lamar.signals.prompt import Messages
 
-CHARACTERS_PER_TOKEN = 4  # of English text, the providers' own rule of thumb
+CHARACTERS_PER_TOKEN = 4  # of English text, the providers' own rule of thumb; of Chinese or Japanese about one
 FRAME = 16  # tokens that a chat format puts around a message, generously
 
 
 def tokens_about(messages: Messages) -> int:
-    """Tokens of a chat, approximately."""
-    return characters(messages) // CHARACTERS_PER_TOKEN + FRAME * len(messages)
+    """Tokens of a chat, approximately: a character beyond ASCII counts as one."""
+    ascii_only = sum(character.isascii() for message in messages for character in message["content"])
+    return ascii_only // CHARACTERS_PER_TOKEN + characters(messages) - ascii_only + FRAME * len(messages)
 
 
 def tokens_at_most(messages: Messages) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamar.llm.journal import Answer
-from lamar.llm.money import characters, paid, tokens_about
+from lamar.llm.money import characters, paid, tokens_about, tokens_at_most
 from lamar.params import AnyGenerator, LocalGenerator, Price, RemoteGenerator
 
 if TYPE_CHECKING:
@@ -46,14 +46,15 @@ def _percentile(ordered: Sequence[float], share: int) -> float:
 class Estimate:
     """What asking the missing questions takes, before it is done.
 
-    `counted` says how the input tokens were found. `expected`: output tokens at the mean length of the answers so far;
-    None when there are none.
+    `counted` says how the input tokens were found, `most_input` is what they cannot exceed. `most`, `expected`: output
+    tokens, at most and at the mean length of the answers so far; None when there are none.
     """
 
     questions: int
     answered: int
     input_tokens: int
     counted: str
+    most_input: int
     most: int
     expected: int | None
 
@@ -70,19 +71,19 @@ def estimate(questions: dict[str, Messages], known: dict[str, Answer], generator
     tokens, counted = _input_tokens(missing, answered, generator)
     lengths = [answer.output_tokens for _, answer in answered if answer.output_tokens]
     expected = round(statistics.fmean(lengths) * len(missing)) if lengths else None
-    return Estimate(len(questions), len(answered), tokens, counted, len(missing) * generator.max_tokens, expected)
+    most = sum(map(tokens_at_most, missing)), len(missing) * generator.max_tokens
+    return Estimate(len(questions), len(answered), tokens, counted, *most, expected)
 
 
 def costs(found: Estimate, price: Price) -> list[tuple[str, str]]:
     """What asking costs live, and in the Batch API where there is a price for it, as text."""
 
     def usd(read: float, written: float) -> str:
-        most, *likely = (
-            f"${(found.input_tokens * read + tokens * written) / 1e6:,.4f}"
-            for tokens in (found.most, found.expected)
-            if tokens is not None
-        )
-        return f"{most} at most" + "".join(f", {each} expected" for each in likely)
+        most = (found.most_input * read + found.most * written) / 1e6
+        answers = found.most if found.expected is None else found.expected
+        likely = (found.input_tokens * read + answers * written) / 1e6
+        condition = "if every answer is as long as it may be" if found.expected is None else "expected"
+        return f"${most:,.4f} at most, ${likely:,.4f} {condition}"
 
     modes = [("cost", usd(price.input, price.output))]
     if price.batch_input is not None and price.batch_output is not None:
@@ -105,7 +106,7 @@ def _input_tokens(
         read, tokens = (sum(column) for column in zip(*billed, strict=True))
         share = f"{read / tokens:.2f} characters a token, as in {len(billed):,} answers so far"
         return round(sum(map(characters, missing)) * tokens / read), share
-    return sum(map(tokens_about, missing)), "an approximation: 4 characters a token"
+    return sum(map(tokens_about, missing)), "an approximation: 4 characters a token, of Chinese or Japanese one"
 
 
 def _tokenizer(generator: AnyGenerator):  # noqa: ANN202

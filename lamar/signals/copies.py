@@ -31,6 +31,16 @@ def copies(texts: Sequence[str], similarity: float) -> list[tuple[list[int], lis
     return [(members[n], sorted(p for other in near[n] for p in members[other])) for n in range(len(wordings))]
 
 
+def firsts(texts: Sequence[str], similarity: float) -> list[int]:
+    """The places of texts that say nearly the same as none of these before them."""
+    near = {place: sharing for members, sharing in copies(texts, similarity) for place in members}
+    kept: list[int] = []
+    for place in range(len(texts)):
+        if not set(kept) & set(near[place]):
+            kept.append(place)
+    return kept
+
+
 def _similar(sets: list[frozenset[str]], similarity: float) -> list[tuple[int, int]]:
     """Pairs of sets that are similar enough."""
     spread = Counter(word for each in sets for word in each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -137,16 +138,17 @@ def read_responses(path: Path) -> pl.DataFrame:
         raise LamarError(f"{path}: no such file; run dvc repro generate") from None
 
 
-def share(asked: list[Question], dataset: str, name: str, generator: AnyGenerator) -> tuple[Path, int]:
-    """Copy the known answers to `asked` into the repository; return the file and how many there are.
+def share(keys: Collection[str], dataset: str, name: str, generator: AnyGenerator) -> tuple[Path, int]:
+    """Copy the known answers of these keys, and all second answers, into the repository.
 
-    Raises LamarError when there is none.
+    Returns the file and how many there are. Raises LamarError when there is none.
     """
     known = known_answers(dataset, name, generator)
     path = shipped_path(dataset, name)
-    keys = sorted({question.key for question in asked} & known.keys())
-    if not keys:
+    second = pulled(responses_path(dataset, f"{name}{AGAIN}"))
+    shared = sorted((set(keys) | second.keys()) & known.keys())
+    if not shared:
         raise LamarError(f"no answers of {name} for {dataset} to share; run dvc repro generate first")
     with written_whole(path) as unfinished:
-        unfinished.write_text("".join(journal.to_line(known[key]) for key in keys))
-    return path, len(keys)
+        unfinished.write_text("".join(journal.to_line(known[key]) for key in shared))
+    return path, len(shared)

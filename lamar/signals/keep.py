@@ -15,7 +15,7 @@ from lamar.params import SignalRules
 from lamar.signals.copies import copies
 from lamar.signals.parse import clean
 from lamar.signals.prompt import Prompt
-from lamar.signals.rules import Candidate, context_of, problem
+from lamar.signals.rules import Candidate, brands_of, context_of, problem
 from lamar.signals.similarity import chance, encode
 
 SCHEMA = {"item_id": pl.String, "name": pl.String, "signal": pl.String, "kept": pl.Boolean, "reason": pl.String}
@@ -32,8 +32,7 @@ def judged(
     texts = {row[0]: ", ".join(filter(None, row[1:])) for row in items.select("item_id", *attributes).iter_rows()}
     signals = [clean(text, prompt.signal) for text in answers["text"]]
     owners = [texts[item_id] for item_id in answers["item_id"]]
-    brands = items["brand"].drop_nulls().unique() if "brand" in attributes else []
-    context = context_of(rules, prompt, brands, signals)
+    context = context_of(rules, prompt, brands_of(items, attributes, rules), signals)
     candidates = map(Candidate, signals, owners, answers["finish_reason"])
     reasons = [problem(candidate, context) or "" for candidate in candidates]
     for place, reason in _together(signals, owners, reasons, rules, encoder).items():

@@ -7,10 +7,14 @@ worse than none.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
+from math import ceil
 from typing import Any
+
+import polars as pl
 
 from lamar.params import SignalRules
 from lamar.signals.prompt import Prompt
@@ -23,8 +27,13 @@ REFUSAL = re.compile(
 )
 MARKUP = re.compile(r"https?://|www\.|</?[a-z!][^<>]*>|<\|", re.IGNORECASE)
 WORD = re.compile(r"\w+")
-NUMBER = re.compile(r"(?<![\w.,/])(?:\d+[.,/])*\d+(?![\w/])")
-IDIOMS = {"24/7", "100"}  # "24/7 use", "100% clean": ways of speaking, not claims about the item
+NUMBER = re.compile(  # a fraction, a whole or decimal number with or without thousands' commas, letters attached or not
+    r"\d{1,20}/[1-9]\d{0,19}|(?:\d{1,3}(?:,\d{3})+|\d{1,20})(?:\.\d{1,20})?|\.\d{1,20}"
+)
+MIXED = re.compile(r"(\d{1,20})[- ](\d{1,20}/[1-9]\d{0,19})")  # 1-1/2
+IDIOM = re.compile(  # ways of speaking, no claims about the item: always, wholly, in relief, a decade, the first
+    r"\b24/7\b|\b100 ?(?:%|percent\b)|\b[23]-?D\b|\b(?:\d\d)?\d0['’]?s\b|\b\d*(?:1st|2nd|3rd|\dth)\b", re.IGNORECASE
+)
 LONGEST_BRAND = 4  # words
 
 
@@ -42,7 +51,7 @@ class Context:
     """What the rules know beside the candidate.
 
     phrases: every run of `rules.echo_words` words of the prompt. language: of the prompt's examples, '' when unsure.
-    brands: the names in the catalogue's `brand` column that are no words of everyday speech.
+    brands: those of the catalogue that are no words of everyday speech.
     """
 
     rules: SignalRules
@@ -61,10 +70,16 @@ def context_of(rules: SignalRules, prompt: Prompt, brands: Iterable[str], signal
     told = " ".join(signal for _, signal in prompt.examples) or prompt.task
     return Context(
         rules=rules,
-        phrases=frozenset(_runs(prompt.shared, rules.echo_words)),
+        phrases=frozenset(_runs(words(prompt.shared), rules.echo_words)),
         language=_language(told, rules.language_confidence),
         brands=frozenset(named),
     )
+
+
+def brands_of(items: pl.DataFrame, attributes: Sequence[str], rules: SignalRules) -> list[str]:
+    """The brands in a catalogue (item_id and the attributes), by whatever name its column has."""
+    columns = [attribute for attribute in attributes if attribute.casefold() in rules.brand_attributes]
+    return sorted({brand for column in columns for brand in items[column].drop_nulls()})
 
 
 def problem(candidate: Candidate, context: Context) -> str | None:
@@ -85,19 +100,25 @@ def _foreign(candidate: Candidate, context: Context) -> bool:
 
 def _repeats_the_prompt(candidate: Candidate, context: Context) -> bool:
     """A long run of words of the instruction or of the examples."""
-    return any(run in context.phrases for run in _runs(candidate.signal, context.rules.echo_words))
+    return any(run in context.phrases for run in _runs(words(candidate.signal), context.rules.echo_words))
 
 
-def _repeats_the_metadata(candidate: Candidate, _: Context) -> bool:
-    """No word that the item's own text does not have."""
-    return set(words(candidate.signal)) <= set(words(candidate.item))
+def _repeats_the_metadata(candidate: Candidate, context: Context) -> bool:
+    """No word that the item's own text does not have, or few words around one passage of it."""
+    said, known = words(candidate.signal), words(candidate.item)
+    passage = ceil(context.rules.echo_share * len(said))
+    return set(said) <= set(known) or not set(_runs(said, passage)).isdisjoint(_runs(known, passage))
 
 
 def _number_of_its_own(candidate: Candidate, _: Context) -> bool:
-    """A number of two digits or more that stands nowhere in the item's text. A decade ("1940s") is no number."""
-    known = candidate.item.replace(",", "")
-    numbers = {number.replace(",", "") for number in NUMBER.findall(candidate.signal)} - IDIOMS
-    return any(len(number) > 1 and number not in known for number in numbers)
+    """A number that the item's text does not have, however either writes it."""
+    item = candidate.item
+    known = _numbers(item) | _numbers(item.replace("/", " ")) | {int(n) + Fraction(f) for n, f in MIXED.findall(item)}
+    return not _numbers(IDIOM.sub(" ", candidate.signal)) <= known
+
+
+def _numbers(text: str) -> set[Fraction]:
+    return {Fraction(number.replace(",", "")) for number in NUMBER.findall(text)}
 
 
 def _brand_of_another(candidate: Candidate, context: Context) -> bool:
@@ -129,8 +150,7 @@ RULES: dict[str, Callable[[Candidate, Context], bool]] = {
 }
 
 
-def _runs(text: str, length: int) -> Iterable[tuple[str, ...]]:
-    said = words(text)
+def _runs(said: list[str], length: int) -> Iterable[tuple[str, ...]]:
     return (tuple(said[start : start + length]) for start in range(len(said) - length + 1))
 
 

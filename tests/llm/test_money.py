@@ -196,9 +196,12 @@ def test_an_estimate_before_the_first_answer_is_an_approximation(server: Server)
     found = estimate(chats(generator, 10), {}, generator)
     assert (found.questions, found.missing, found.most, found.expected) == (10, 10, 640, None)
     assert found.input_tokens == 10 * 16
-    assert found.counted == "an approximation: 4 characters a token"
-    assert costs(found, generator.price) == [("cost", "$0.0014 at most"), ("in a batch", "$0.0007 at most")]
-    assert costs(found, generator.price.model_copy(update={"batch_input": None})) == [("cost", "$0.0014 at most")]
+    assert found.counted == "an approximation: 4 characters a token, of Chinese or Japanese one"
+    assert found.most_input == 10 * (2 + 2 * 16), "q0 is two bytes"
+    usd = ["$0.0016 at most, $0.0014", "$0.0008 at most, $0.0007"]
+    live, batch = (f"{each} if every answer is as long as it may be" for each in usd)
+    assert costs(found, generator.price) == [("cost", live), ("in a batch", batch)]
+    assert costs(found, generator.price.model_copy(update={"batch_input": None})) == [("cost", live)]
 
 
 def test_an_estimate_learns_from_the_answers_so_far(server: Server) -> None:

@@ -1,6 +1,7 @@
 """The adapter is what is trained and kept; ranking does not hang on what shares a row."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from lamar.errors import LamarError
-from lamar.params import LoraRun, Prompts
+from lamar.llm.checkpoints import safetensors_sha256
+from lamar.params import LocalGenerator, LoraRun, Prompts, load
+from lamar.rankers.kinds import KINDS
 from lamar.rankers.lora import LoraRanker
-from lamar.rankers.pools import Pool
+from lamar.rankers.pools import Lessons, Pool
 from lamar.rankers.prompts import Catalogue
 from lamar.training import fit
 from lamar.training.checkpoint import Checkpoint
-from lamar.training.examples import Split
+from lamar.training.examples import Sequences, Split
 
+REPOSITORY = Path(__file__).parents[2]
 THINGS = ["drum", "guitar", "saw", "drill", "lamp", "chair", "table", "glass", "paper", "brush"]
 ITEMS = pl.DataFrame({"item": range(10), "title": THINGS, "brand": ["red", "blue"] * 5})
 RUN = LoraRun(
@@ -199,3 +203,21 @@ def test_gradient_checkpointing_changes_no_gradient(tiny_cache):
         gradients.append(torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None]))
     torch.testing.assert_close(*gradients)
     assert gradients[0].abs().max() > 0
+
+
+def test_an_llm_that_is_named_by_its_folder_ranks_alike(tiny_llm, tiny_cache, tmp_path):
+    saved = shutil.copytree(tiny.weights_folder(tiny_cache, tiny_llm), tmp_path / "own-model")
+    place = {"folder": str(saved), "sha256": safetensors_sha256(saved)}
+    own = LocalGenerator(provider="local", model="tiny", max_tokens=16, **place)
+    run, lessons = (
+        RUN.model_copy(update={"epochs": 0}),
+        Lessons([], Split([], np.array([])), np.array([]), np.array([])),
+    )
+    scored = []
+    for llm in (tiny_llm, own):
+        chosen = load(REPOSITORY / "params.yaml").model_copy(update={"generators": {"tiny": llm}})
+        model = KINDS["lora"].learn(chosen, Sequences(None, ITEMS), run, lessons, 0, None)
+        scored.append(dict(zip(*next(iter(model.scores(pools(3, seed=2)[0]))), strict=True)))
+    assert scored[0].keys() == scored[1].keys() == {0, 1, 2}
+    for row, scores in scored[0].items():
+        np.testing.assert_array_equal(scores, scored[1][row])

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lamar.signals.copies import copies
+from lamar.signals.copies import copies, firsts
 from lamar.signals.rules import words
 
 TEXTS = ["Cuts wood and metal at home.", "cuts metal, and wood, at home", "Cuts wood at home", "Plays music", "", ""]
@@ -33,3 +33,9 @@ def test_nothing_is_missed_and_nothing_is_too_much(similarity: float) -> None:
     for members, near in found:
         for place in members:
             assert near == [p for p, text in enumerate(texts) if jaccard(texts[place], text) >= similarity]
+
+
+def test_the_first_of_each_wording() -> None:
+    assert firsts(TEXTS, 0.6) == [0, 3, 4]
+    assert firsts(TEXTS, 0.7) == [0, 2, 3, 4]
+    assert firsts([], 0.8) == []

@@ -135,6 +135,16 @@ def test_the_whole_way(encoder: Path) -> None:
     ]
 
 
+def test_a_maker_is_a_brand(encoder: Path) -> None:
+    """README's own catalogue calls it so."""
+    shop = ITEMS.rename({"brand": "maker"}).with_columns(maker=pl.Series(["Acme", "Corning", None, "Acme"]))
+    said = answers({"a": ("Sounds as good as those of Corning at home.", "stop"), "b": ANSWERS["b"]})
+    assert judged(said, shop, ["title", "maker"], PROMPT, RULES, encoder)["reason"].to_list() == [
+        "a brand the item does not have",
+        "",
+    ]
+
+
 def test_nothing_left_to_compare_needs_no_encoder(tmp_path: Path) -> None:
     bad = answers(dict.fromkeys("abcd", ("", "stop")))
     signals = judged(bad, ITEMS, ["title"], PROMPT, RULES, tmp_path / "none")

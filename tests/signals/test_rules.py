@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from lamar.params import SignalRules, load
 from lamar.signals.prompt import load_prompt
-from lamar.signals.rules import NUMBER, Candidate, Context, context_of, problem
+from lamar.signals.rules import NUMBER, Candidate, Context, brands_of, context_of, problem
 
 REPOSITORY = Path(__file__).parents[2]
 RULES = load(REPOSITORY / "params.yaml").signals
@@ -55,7 +56,7 @@ def bounded(context: Context, **bounds: int) -> Context:
         ("Sorry cannot is a song about glass.", "stop", None),
         ("Cuts glass, see https://example.org for more.", "stop", "a link or markup"),
         ("Cuts glass <img src=x> at home.", "stop", "a link or markup"),
-        ("Cuts glass < 5 mm and > 2 mm thin.", "stop", None),
+        ("Cuts glass < five mm and > two mm thin.", "stop", None),
     ],
 )
 def test_what_is_no_answer(context: Context, signal: str, finish: str, expected: str | None) -> None:
@@ -81,6 +82,9 @@ def test_the_bounds_in_words(context: Context, signal: str, expected: str | None
         ("diamond GLASS cutter.", "repeats the metadata"),
         ("Acme Diamond Glass Cutter", "repeats the metadata"),
         ("Diamond glass cutter for glass", None),
+        ("The diamond glass cutter, Acme", "repeats the metadata"),
+        ("Diamond glass cutter for windows", None),
+        ("Glass cutter, diamond grade, and nothing more by Acme", None),
     ],
 )
 def test_an_echo_of_the_item(context: Context, signal: str, expected: str | None) -> None:
@@ -140,7 +144,20 @@ def test_examples_in_no_clear_language_let_all_pass() -> None:
         ("Weights, 1000 g", "Weighs 1,000 g of flour.", None),
         ("Hose, 1/2 inch", "Carries water through 3/4 inch pipes.", "a number the item does not have"),
         ("Hose, 1/2 inch", "Carries water through 1/2 inch pipes.", None),
-        ("Hose", "Carries water for 2 people.", None),
+        ("Hose", "Carries water for 2 people.", "a number the item does not have"),
+        ("Hose, set of 2", "Carries water for 2 people.", None),
+        ("Cable 2 m", "Fills 500ml bottles in the lab.", "a number the item does not have"),
+        ("Card", "Keeps 64GB of photographs.", "a number the item does not have"),
+        ("Card, 64 GB", "Keeps 64GB of photographs.", None),
+        ("Mask, N95", "Keeps dust off, as N100 masks do.", "a number the item does not have"),
+        ("Beaker, 1250 ml", "Holds 25 samples in school laboratories.", "a number the item does not have"),
+        ("Beaker, 1250-25 A", "Holds 25 samples in school laboratories.", None),
+        ("Tape, 0.5 inch", "Seals 1/2 inch pipes.", None),
+        ("Tape, .50 inch", "Seals 0.5 inch pipes.", None),
+        ("Tape, 1-1/2 inch", "Seals 1.5 inch pipes.", None),
+        ("Charger, 12/24V", "Charges 24V batteries of trucks.", None),
+        ("Filament PLA", "Prints models on a 3D printer, or 2-D signs.", None),
+        ("Hose, 99999999999999999999999999 m", "Carries water for 1/0 people.", "a number the item does not have"),
         ("Lamp", "Lights the shop 24/7 and 100% of it.", None),
         ("Meet Me in St. Louis (1944)", "A family in the 1940s, and the 20th century.", None),
     ],
@@ -150,7 +167,8 @@ def test_a_number_of_its_own(context: Context, item: str, signal: str, expected:
 
 
 def test_numbers_in_a_text() -> None:
-    assert NUMBER.findall("1940s, 20th, 24/7, 1-1/2, 3.5 mm, 1,000. No 7.") == ["24/7", "1", "1/2", "3.5", "1,000", "7"]
+    text = "24/7, 1-1/2, 3.5 mm, 1,000.50 M3x.5, 1,5. No 7, 12/31/99"
+    assert NUMBER.findall(text) == ["24/7", "1", "1/2", "3.5", "1,000.50", "3", ".5", "1", "5", "7", "12/31", "99"]
 
 
 @pytest.mark.parametrize(
@@ -178,3 +196,10 @@ def test_the_examples_of_the_shipped_prompts_break_no_rule() -> None:
         assert context.language == "en"
         for item, signal in prompt.examples:
             assert reason(context, signal, ", ".join(item.values())) is None, signal
+
+
+def test_brands_stand_in_whatever_column_the_catalogue_has_for_them() -> None:
+    items = pl.DataFrame({"item_id": ["a", "b"], "name": ["Saw", "Drill"], "Maker": ["Acme", None], "room": ["x", "y"]})
+    assert brands_of(items, ["name", "Maker", "room"], RULES) == ["Acme"]
+    assert brands_of(items.rename({"Maker": "brand"}), ["name", "brand"], RULES) == ["Acme"]
+    assert brands_of(items, ["name", "room"], RULES) == []
