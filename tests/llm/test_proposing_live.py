@@ -86,6 +86,7 @@ def test_all_rounds_of_a_proposal_are_within_one_budget(
     asked = server.requests
     answers = here.journal.read_text().splitlines()
     here.journal.write_text("\n".join(answers[:-1]) + "\n")  # the last one is to be asked for
+    PROPOSAL.unlink()
     capsys.readouterr()
     here.change(budget_usd=(asked - 1) * EACH + 1e-7)
     assert run("propose") == 1
