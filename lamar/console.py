@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lamar import launch
 from lamar.errors import LamarError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,7 +18,10 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress() -> Progress:
-    """A progress bar on standard error: done / total, time left, and a free `note` column."""
+    """A progress bar on standard error: done / total, time left, and a free `note` column.
+
+    Of processes that train together only the main one shows it.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,12 +29,17 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=console,
+        disable=not launch.is_main(),
     )
 
 
 def say(line: str) -> None:
-    """Print one plain line; brackets in it (item text) are never read as markup."""
-    console.print(line, markup=False)
+    """Print one plain line; brackets in it (item text) are never read as markup.
+
+    Of processes that train together only the main one does.
+    """
+    if launch.is_main():
+        console.print(line, markup=False)
 
 
 def unreadable(error: FileNotFoundError | PermissionError) -> str:
@@ -47,15 +55,16 @@ def user_errors(command: F) -> F:
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(*args, **kwargs)
+            with launch.one_speaks():
+                return command(*args, **kwargs)
         except LamarError as error:
-            say(f"error: {error}")
-            sys.exit(1)
+            console.print(f"error: {error}", markup=False)
+            launch.end(1)
         except (FileNotFoundError, PermissionError) as error:
-            say(f"error: {unreadable(error)}")
-            sys.exit(1)
+            console.print(f"error: {unreadable(error)}", markup=False)
+            launch.end(1)
         except KeyboardInterrupt:
             say("interrupted; nothing half-written is left, run the same command to go on")
-            sys.exit(130)
+            launch.end(130)
 
     return wrapped  # type: ignore[return-value]

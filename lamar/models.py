@@ -172,3 +172,4 @@ TRAINERS: dict[str, Callable[..., Any]] = {
     "zesrec": train_zesrec,
     "recformer": train_recformer,
 }
+TOGETHER = {"recformer"}  # models that several processes can train; the others take minutes in one

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamar import launch
 from lamar.console import say
 from lamar.params import Tracking
 
@@ -81,6 +82,8 @@ def run(chosen: Tracking, name: str, params: Mapping[str, Any], tags: Mapping[st
 
 
 def _start(chosen: Tracking, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Tracker:
+    if not launch.is_main():
+        return Tracker()
     if not chosen.enabled:
         _tracking_is_off("tracking.enabled is false in params.yaml")
         return Tracker()

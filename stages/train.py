@@ -5,7 +5,7 @@ Progress is kept in .checkpoints after every epoch: a run that was killed goes o
 
 import click
 
-from lamar import params
+from lamar import launch, params
 from lamar.console import user_errors
 from lamar.errors import LamarError
 
@@ -16,7 +16,7 @@ from lamar.errors import LamarError
 @user_errors
 def main(dataset: str, run: str) -> None:
     """Write ranks/DATASET/full/RUN.parquet, metrics/DATASET/curves/RUN.csv and models/DATASET/RUN/."""
-    from lamar.models import TRAINERS
+    from lamar.models import TOGETHER, TRAINERS
     from lamar.training.examples import read_sequences
     from lamar.training.outputs import train_run
 
@@ -24,6 +24,8 @@ def main(dataset: str, run: str) -> None:
     settings = params.entry(chosen.runs, "run", run)
     if settings.model not in TRAINERS:
         raise LamarError(f"params.yaml: matrix.runs: {run} ranks pools of candidates; list it under matrix.rankers")
+    if settings.model not in TOGETHER:
+        launch.refuse_several(f"stages/train.py {dataset} {run}")
     train_run(chosen, dataset, run, TRAINERS[settings.model], read_sequences(dataset, run))
 
 

@@ -19,6 +19,7 @@ from lamar.tracking import Tracker
 from lamar.training import fit
 from lamar.training.checkpoint import Checkpoint, fingerprint
 from lamar.training.course import Epoch
+from lamar.training.processes import process
 
 
 def pretrain(chosen: Params, name: str) -> None:
@@ -34,8 +35,10 @@ def pretrain(chosen: Params, name: str) -> None:
     checkpoint = Checkpoint(Path(".checkpoints/pretrained", f"{name}.safetensors"), fingerprint(made_from))
     with tracking.run(chosen.tracking, f"pretrain {name}", settings.model_dump(), tags) as tracker:
         model, curve = trained(settings, read_sources(settings.sources), tracker, checkpoint)
-    _write(PRETRAINED / name, model, curve, folder_of(settings.backbone))
-    checkpoint.path.unlink(missing_ok=True)
+    if process().is_main:
+        _write(PRETRAINED / name, model, curve, folder_of(settings.backbone))
+        checkpoint.path.unlink(missing_ok=True)
+    process().leave()
 
 
 def trained(

@@ -20,6 +20,7 @@ from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosin
 from lamar.text.tokens import Catalogue
 from lamar.training.batches import shuffled_by_length
 from lamar.training.examples import Split
+from lamar.training.processes import process
 
 
 class Words(nn.Module):
@@ -64,7 +65,10 @@ class Pretraining(RecformerRecommender):
     def loss(self, batch: Split) -> Tensor:
         """The loss of the next items, and of the words hidden in histories and items."""
         alone = [np.array([item]) for item in batch.targets]
-        contrast = next_item_loss(self._encode(batch.histories), self._encode(alone), torch.from_numpy(batch.targets))
+        users = len(alone)
+        mine = process().share(users)
+        read, chosen = (process().gathered(self._encode(texts[mine]), users) for texts in (batch.histories, alone))
+        contrast = next_item_loss(read, chosen, torch.from_numpy(batch.targets))
         hidden = self._words_loss(batch.histories) + self._words_loss(alone)
         return contrast + self._masked_weight * hidden
 
@@ -73,10 +77,14 @@ class Pretraining(RecformerRecommender):
         text = self._read(histories)
         arrays = (text.ids, text.types, text.items, text.starts, text.lengths)
         ids, types, items, starts, lengths = (torch.from_numpy(array).to(self.items.device) for array in arrays)
-        read, chosen = mask_words(ids, starts, self._mask, self.model.shape.vocabulary, self._masked)
+        with process().alike():
+            read, chosen = mask_words(ids, starts, self._mask, self.model.shape.vocabulary, self._masked)
         chosen &= torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        said = self.words(self.model.states(read, types, items, lengths)[chosen], self.model.embeddings.word.weight)
-        return functional.cross_entropy(said.float(), ids[chosen], reduction="sum") / chosen.sum().clamp(min=1)
+        mine = process().share(len(ids))
+        states = self.model.states(read[mine], types[mine], items[mine], lengths[mine])[chosen[mine]]
+        said = self.words(states, self.model.embeddings.word.weight)
+        surprise = functional.cross_entropy(said.float(), ids[mine][chosen[mine]], reduction="sum")
+        return process().total(surprise, len(ids)) / chosen.sum().clamp(min=1)
 
 
 def next_item_loss(histories: Tensor, items: Tensor, numbers: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from lamar.recformer.remembered import Remembered
 from lamar.text.tokens import Catalogue, TextBatch, batch_of
 from lamar.training.batches import by_length, shuffled_by_length
 from lamar.training.examples import NO_ITEM, Examples, draw
+from lamar.training.processes import process
 
 TEMPERATURE = 0.05  # Recformer, section 3.1.3
 REMEMBERED_BYTES = 4 * 2**30  # a training then stays below 6 GiB; ml-100k takes 1 with ten places
@@ -68,11 +69,18 @@ class RecformerRecommender(nn.Module):
 
         The targets of a history share its weight: with one next item this is the published loss.
         """
-        logits = cosines(self._encode(batch.histories), self.items) / TEMPERATURE
-        targets = torch.from_numpy(batch.targets).to(logits.device)
+        users = len(batch.targets)
+        mine = process().share(users)
+        logits = cosines(self._encode(batch.histories[mine]), self.items) / TEMPERATURE
+        targets = torch.from_numpy(batch.targets[mine]).to(logits.device)
         real = targets != NO_ITEM
-        likely = log_likelihood(logits, targets.clamp(min=0), self._negatives)
-        return -((likely * real).sum(1) / real.sum(1)).mean()
+        likely = log_likelihood(logits, targets.clamp(min=0), self._rivals(users)[mine])
+        return -process().gathered((likely * real).sum(1) / real.sum(1), users).mean()
+
+    def _rivals(self, users: int) -> Tensor:
+        """Items drawn for each of `users` users to tell their targets from, (users, negatives); none: all items."""
+        with process().alike():
+            return torch.randint(len(self.items), (users, self._negatives), device=self.items.device)
 
     def keep_to(self, places: int, further: Sequence[np.ndarray], rng: np.random.Generator) -> None:
         """Train on `places` random positions of every user from now on, and no others.
@@ -114,9 +122,11 @@ class RecformerRecommender(nn.Module):
         if self.items_are_constant:
             return
         self.eval()
-        alone = [np.array([item]) for item in range(len(self._catalogue))]
-        for rows, vectors in self._encode_all(alone):
-            self.items[torch.from_numpy(rows).to(self.items.device)] = vectors
+        mine = process().share(len(self.items))
+        own = self.items[mine]
+        for rows, vectors in self._encode_all([np.array([item]) for item in range(len(self.items))[mine]]):
+            own[torch.from_numpy(rows).to(own.device)] = vectors
+        self.items.copy_(process().gathered(own, len(self.items)))
 
     def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (rows, scores): indices into `histories` and float32 cosines (rows, items)."""
@@ -165,15 +175,14 @@ def cosines(users: Tensor, items: Tensor) -> Tensor:
         return users @ items.T
 
 
-def log_likelihood(logits: Tensor, targets: Tensor, negatives: int) -> Tensor:
-    """Of the targets (users, next items) by logits (users, items): among all items, or among `negatives` and itself.
+def log_likelihood(logits: Tensor, targets: Tensor, rivals: Tensor) -> Tensor:
+    """Of the targets (users, next items) by logits (users, items): among `rivals` and itself, or among all items.
 
-    Negatives are drawn uniformly with replacement for every user; as published, neither the targets nor the history are
-    left out and nothing corrects for it (recformer-notes item 13). One matrix product with all items costs less than
-    gathering the vectors of a thousand for every user.
+    rivals: (users, negatives) items, drawn uniformly with replacement; (users, 0): all items. As published, neither the
+    targets nor the history are left out and nothing corrects for it (recformer-notes item 13). One matrix product with
+    all items costs less than gathering the vectors of a thousand for every user.
     """
-    if not negatives:
+    if not rivals.shape[1]:
         return functional.log_softmax(logits, dim=-1).gather(1, targets)
-    drawn = torch.randint(logits.shape[1], (len(targets), negatives), device=logits.device)
     own = logits.gather(1, targets)
-    return own - torch.logaddexp(own, logits.gather(1, drawn).logsumexp(1, keepdim=True))
+    return own - torch.logaddexp(own, logits.gather(1, rivals).logsumexp(1, keepdim=True))

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from lamar.params import Training
+from lamar.training.chance import random_states, set_random_states
 from lamar.training.checkpoint import Checkpoint
+from lamar.training.processes import process
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Course:
 
     def take_step(self) -> None:
         """One step of the optimiser, at the learning rate that is due."""
+        process().sum_gradients(self.model.parameters())
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self._share_of_rate()
         self.optimizer.step()
@@ -78,7 +81,7 @@ class Course:
             "model": {name: tensor for name, tensor in self.model.state_dict().items() if name not in frozen},
             "best": {name: tensor for name, tensor in self.best.items() if name not in frozen},
             "optimizer": self._optimizer_state(),
-            "random": _random_states(),
+            "random": random_states(),
         }
         notes = {
             "curve": [asdict(epoch) for epoch in self.curve],
@@ -90,7 +93,7 @@ class Course:
 
     def resume(self, checkpoint: Checkpoint) -> bool:
         """Stand where `save` was called; False when there is nothing to resume."""
-        saved = checkpoint.load()
+        saved = process().from_main(checkpoint.load)
         if saved is None:
             return False
         state, notes = saved
@@ -100,7 +103,7 @@ class Course:
         self.curve = [Epoch(**epoch) for epoch in notes["curve"]]
         self.step, self.steps = notes["step"], notes["steps"]
         self.rng.bit_generator.state = notes["rng"]
-        _set_random_states(state["random"])
+        set_random_states(state["random"])
         return True
 
     def _optimizer_state(self) -> dict[str, Tensor]:
@@ -113,14 +116,3 @@ class Course:
             weight, name = key.split(".", 1)
             by_weight.setdefault(int(weight), {})[name] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": by_weight})
-
-
-def _random_states() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
-
-
-def _set_random_states(states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"])

@@ -17,6 +17,7 @@ from lamar.params import Run, Training
 from lamar.training.checkpoint import Checkpoint
 from lamar.training.course import Course, Epoch
 from lamar.training.examples import Split
+from lamar.training.processes import process
 
 Scores = Iterator[tuple[np.ndarray, np.ndarray]]
 """(rows, scores): indices into the histories asked for, and float32 (rows, items)."""
@@ -29,7 +30,7 @@ class Trainable(Protocol):
         """The training batches of one epoch."""
 
     def loss(self, batch: Any) -> Tensor:
-        """The mean loss of a batch."""
+        """The mean loss of a batch; of several processes' batch, with the gradients of this process's share."""
 
     def renew(self) -> None:
         """Bring up to date what the loss and the scores read besides the weights; called before every epoch."""
@@ -63,10 +64,11 @@ def fit(
         started = time.perf_counter()
         if course.curve[-1].epoch > 0:  # the first epoch's is the state just validated
             _renew(model, settings)
-        loss = _train_epoch(course, epochs)
+        with process().own_chance(*np.ravel(seed), course.curve[-1].epoch):
+            loss = _train_epoch(course, epochs)
         score = validation_ndcg(model, sample, settings)
         course.add(Epoch(course.curve[-1].epoch + 1, loss, score, time.perf_counter() - started))
-        if checkpoint:
+        if checkpoint and process().is_main:
             course.save(checkpoint)
         seen(course.curve[-1])
     model.load_state_dict(course.best)
@@ -76,8 +78,16 @@ def fit(
 def ranks(model: Trainable, split: Split, settings: Run) -> tuple[np.ndarray, np.ndarray, int]:
     """Rank every target of a split: (greater, equal), each (users,), and the number of candidates.
 
-    Raises LamarError when a score is NaN.
+    Processes that train together share the users out. Raises LamarError when a score is NaN.
     """
+    users = len(split.targets)
+    mine = process().share(users)
+    *own, candidates = _own_ranks(model, Split(split.histories[mine], split.targets[mine]), settings)
+    greater, equal = (process().gathered(torch.from_numpy(counts), users).cpu().numpy() for counts in own)
+    return greater, equal, candidates
+
+
+def _own_ranks(model: Trainable, split: Split, settings: Run) -> tuple[np.ndarray, np.ndarray, int]:
     greater = np.empty(len(split.targets), np.int64)
     equal = np.empty_like(greater)
     candidates = 0
@@ -100,8 +110,8 @@ def precision(settings: Run) -> AbstractContextManager[Any]:
 
 
 def device() -> torch.device:
-    """The GPU when there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU when there is one; of several, this process's."""
+    return process().device
 
 
 def _renew(model: Trainable, settings: Training) -> None:

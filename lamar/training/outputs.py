@@ -10,6 +10,7 @@ from lamar.evaluation import ranks
 from lamar.files import sha256_of, written_whole
 from lamar.params import Params
 from lamar.training.checkpoint import Checkpoints, fingerprint
+from lamar.training.processes import process
 from lamar.training.run import Examples, Trained, Trainer, train
 
 
@@ -33,8 +34,11 @@ def train_run(chosen: Params, dataset: str, run: str, trainer: Trainer, examples
         "pretrained": {str(file): sha256_of(file) for file in Path("models/pretrained").glob("*/*.safetensors")},
     }
     checkpoints = Checkpoints(Path(".checkpoints", dataset, run), fingerprint(made_from))
-    _write(train(trainer, settings, examples, track, checkpoints), dataset, run, settings.protocol)
-    checkpoints.clear()
+    trained = train(trainer, settings, examples, track, checkpoints)
+    if process().is_main:
+        _write(trained, dataset, run, settings.protocol)
+        checkpoints.clear()
+    process().leave()
 
 
 def _write(trained: Trained, dataset: str, run: str, protocol: str) -> None:

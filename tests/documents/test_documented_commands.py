@@ -138,6 +138,11 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S matrix.rankers=[pool-popularity-small,untuned-small-original,lora-small-original,\\
 lora-small-lamar,lora-small-placebo] evaluate-ranker
     """,
+    "needs several GPUs: tests/recformer/test_together.py launches two processes on a CPU": """
+        accelerate launch --num_processes 4 stages/train.py ml-100k recformer-original
+        accelerate launch --num_processes 4 stages/pretrain.py games
+        dvc commit -f train@ml-100k-recformer-original
+    """,
     "needs a GPU": """
         dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.backbones=[minilm,longformer]' \\
           -S matrix.runs=[recformer-paper-original-original,recformer-paper-original-lamar,\\

@@ -134,10 +134,8 @@ def test_cosines_are_float32_in_a_bfloat16_run(renewed):
 
 def test_sampled_softmax_by_hand():
     logits, targets = torch.arange(12.0).view(2, 6), torch.tensor([[5, 0], [2, 3]])
-    torch.manual_seed(0)
-    drawn = torch.randint(6, (2, 4))
-    torch.manual_seed(0)
-    likely = log_likelihood(logits, targets, 4)
+    drawn = torch.tensor([[1, 1, 5, 0], [4, 2, 0, 3]])
+    likely = log_likelihood(logits, targets, drawn)
     for row, items in enumerate(targets.tolist()):
         for place, item in enumerate(items):
             told_apart = logits[row, [item, *drawn[row].tolist()]]
@@ -146,11 +144,10 @@ def test_sampled_softmax_by_hand():
 
 def test_negatives_are_drawn_alike_from_all_items_with_replacement():
     torch.manual_seed(0)
-    logits = torch.full((4000, 10), -100.0)
-    logits[:, 7] = 0.0  # a target of -100 is as unlikely as there are sevens among its negatives
-    sevens = torch.exp(-100 - log_likelihood(logits, torch.full((4000, 1), 3), 1000)).round()
-    assert sevens.mean().item() == pytest.approx(100, abs=5 * (1000 * 0.1 * 0.9 / 4000) ** 0.5)
-    assert sevens.std().item() == pytest.approx(90**0.5, rel=0.1)
+    sevens = (recommender(negatives=1000)._rivals(4000) == 7).sum(1).float()
+    share = 1 / ITEMS
+    assert sevens.mean().item() == pytest.approx(1000 * share, abs=5 * (1000 * share * (1 - share) / 4000) ** 0.5)
+    assert sevens.std().item() == pytest.approx((1000 * share * (1 - share)) ** 0.5, rel=0.1)
 
 
 def test_the_loss_over_sampled_items(renewed):
@@ -160,7 +157,7 @@ def test_the_loss_over_sampled_items(renewed):
     few.load_state_dict(renewed.state_dict())
     logits = torch.from_numpy(scored(renewed, batch.histories)) / TEMPERATURE
     torch.manual_seed(1)
-    expected = -log_likelihood(logits, torch.from_numpy(batch.targets), 5).mean()
+    expected = -log_likelihood(logits, torch.from_numpy(batch.targets), few._rivals(3)).mean()
     torch.manual_seed(1)
     assert few.loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
 
