@@ -120,8 +120,10 @@ def test_settings_in_examples_are_taken() -> None:
 
 def merged(known: dict, new: dict) -> dict:
     """The settings with those of an example, which stands under a table or is an entry of `datasets`."""
-    if "generators" in new:  # the entry that the example tells to copy
-        new["generators"] = {name: known["generators"]["qwen-coder"] | more for name, more in new["generators"].items()}
+    if "generators" in new:  # whole ones, or what differs from the entry that the example tells to copy
+        copied = known["generators"]["qwen-coder"]
+        whole = {name: more if "provider" in more else copied | more for name, more in new["generators"].items()}
+        new = new | {"generators": whole}
     if new.keys() & known.keys():
         return known | {table: known[table] | entries for table, entries in new.items()}
     return known | {"datasets": known["datasets"] | {name: known["datasets"][name] | new[name] for name in new}}

@@ -74,10 +74,10 @@ def ask_all(llm: LocalGenerator, asked: list[Messages], batch: int) -> list[Answ
 
 
 def tokens_of(model: LocalModel, asked: list[Messages]) -> list[tuple[list[int], list[int]]]:
-    """The tokens read and written for each question, all in one batch."""
+    """The tokens read and written for each question, in the order of the questions, all in one batch."""
     read = [model._encode(messages) for messages in asked]
     (batch,) = model._greedy.written(read)
-    return [(read[number], output) for number, output in batch]
+    return [(read[number], output) for number, output in sorted(batch)]
 
 
 def test_batches_say_what_plain_generate_says(tiny_llm: LocalGenerator) -> None:
