@@ -112,8 +112,15 @@ def estimate(dataset: str, generator: str) -> None:
     click.echo(f"prices of {writer.price.as_of}; budget_usd: {writer.budget_usd or 'not set'}")
 
 
+# As in lamar/report/tables.py, which is not imported for other commands.
+TABLE_NAMES = (
+    *("main", "intervals", "changes", "significance", "groups", "buckets", "paper", "costs", "statistics", "quality"),
+    *("ratings", "judges", "similarity", "templates", "examples", "moves", "rankers", "made"),
+)
+
+
 @main.command()
-@click.argument("name", type=click.Choice(["main", "significance", "buckets"]))
+@click.argument("name", type=click.Choice(TABLE_NAMES))
 @click.option("--dataset", "datasets", multiple=True, help="Of these datasets; without it, of all that have results.")
 @click.option("--format", "form", type=click.Choice(["markdown", "latex"]), default="markdown", show_default=True)
 @user_errors
@@ -124,18 +131,17 @@ def table(name: str, datasets: tuple[str, ...], form: str) -> None:
     """
     from pathlib import Path
 
-    from lamar.report.evidence import read_evidence
-    from lamar.report.results import load_results
-    from lamar.report.tables import FORMATS, TABLES
+    from lamar.report.chapter import chapters
+    from lamar.report.tables import TABLES
+    from lamar.report.text import FORMATS
 
-    results = load_results(Path("metrics"), list(params.load().runs))
-    if absent := [dataset for dataset in datasets if dataset not in results]:
-        raise LamarError(f"metrics/{absent[0]}: no results; there are some of {', '.join(results) or 'no dataset'}")
-    wanted = {dataset: results[dataset] for dataset in datasets or results}
-    texts = [
-        FORMATS[form](TABLES[name](dataset, found, read_evidence(Path(), dataset))) for dataset, found in wanted.items()
-    ]
-    click.echo("\n".join(texts), nl=False)
+    contents = chapters(Path(), params.load(), datasets)
+    if absent := set(datasets) - {chapter.name for chapter in contents}:
+        raise LamarError(f"metrics/{min(absent)}: no results; lamar table without --dataset shows where there are some")
+    found = [table for chapter in contents for table in TABLES[name](chapter)]
+    if not found:
+        raise LamarError(f"no table {name}: nothing that it would show is here; run dvc repro first")
+    click.echo("\n".join(map(FORMATS[form], found)), nl=False)
 
 
 @main.command()

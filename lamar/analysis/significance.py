@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lamar.analysis.pairs import pairs
+from lamar.analysis.pairs import distinct, pairs
 from lamar.analysis.resampling import bootstrap_means, holm, interval, randomisation
 from lamar.analysis.runs import COMPARED, RunValues
 from lamar.analysis.variance import widening
@@ -64,11 +64,8 @@ def repeats(runs: Sequence[RunValues]) -> dict[str, str]:
 def compared_runs(runs: Sequence[RunValues]) -> list[Pair]:
     """The pairs worth comparing (see `pairs`), but for those that would be the same comparison twice."""
     by_run = {run.run: run for run in runs}
-    same = repeats(runs)
-    found = {}
-    for new, base in pairs({run.run: run.signature for run in runs}):
-        found.setdefault((same.get(new, new), same.get(base, base)), (by_run[new], by_run[base]))
-    return list(found.values())
+    compared = distinct(pairs({run.run: run.signature for run in runs}), repeats(runs))
+    return [(by_run[new], by_run[base]) for new, base in compared]
 
 
 def resampled_means(runs: Sequence[RunValues], chosen: Significance) -> Means:
