@@ -20,7 +20,8 @@ SHIFTS = 50  # chance is measured on this many random partners a text: enough fo
 def encode(texts: Sequence[str], encoder: Path, pooling: str = "mean") -> np.ndarray:
     """Unit vectors (texts, width) of the sentence encoder in the folder `encoder`, of the first TOKENS of each text.
 
-    pooling: mean or cls, as it was trained: MiniLM and the mpnets by the mean. Equal texts are encoded once. Raises LamarError when the folder is not there.
+    pooling: mean or cls, as it was trained: MiniLM and the mpnets by the mean. Equal texts are encoded once. Raises
+    LamarError when the folder is not there.
     """
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     vectors = []
