@@ -76,8 +76,9 @@ def resampled_means(runs: Sequence[RunValues], chosen: Significance) -> Means:
 
 
 def run_intervals(run: RunValues, means: Means, chosen: Significance) -> dict[str, dict[str, float]]:
-    """Value, low and high of every metric of a run, over users and, where there are several, seeds."""
+    """Value, low and high of every metric of a run, over users and, where there are several, seeds; from 0 to 1."""
     (drawn,) = drawn_means([run], means, chosen)
+    drawn = np.clip(drawn, 0, 1)  # where a group is small, what seeds add can reach beyond
     observed = run.values.mean(axis=(0, 1))
     return {name: _ends(observed[place], drawn[:, place], chosen) for place, name in enumerate(COMPARED)}
 
