@@ -155,7 +155,7 @@ def _cost_row(cost: Cost) -> list[str]:
 def statistics_table(chapter: Chapter) -> list[Table]:
     """Statistics of the dataset."""
     rows = [[name, value] for name, value in described(chapter.statistics)]
-    return some(f"Statistics of {chapter.name}.", ["", "value"], rows)
+    return some(f"Statistics of {chapter.name}.", ["statistic", "value"], rows)
 
 
 def moves_table(chapter: Chapter) -> list[Table]:
