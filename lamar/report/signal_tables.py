@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def quality_table(chapter: Chapter, signals: SignalSet) -> list[Table]:
     """What became of every answer."""
     rows = [[*row] for row in described(signals.quality)]
-    return some(f"Quality of {signals.generator} on {chapter.name}.", ["statistic", "value"], rows)
+    return some(f"Quality of {signals.generator} on {chapter.name}.", ["statistic", "value"], rows, text_columns=2)
 
 
 def described(values: dict[str, Any]) -> list[tuple[str, str]]:

@@ -63,16 +63,19 @@ def intervals_table(chapter: Chapter) -> list[Table]:
 
 def changes_table(chapter: Chapter) -> list[Table]:
     """One row for each compared pair: relative difference of the means of all six metrics."""
-    rows = [[one.new.run, one.base.run, *map(percent, one.changes.values())] for one in chapter.differences]
-    caption = f"What the signals changed on {chapter.name}, all six metrics."
-    return some(caption, ["run", "against", *LABELS.values()], rows, text_columns=2)
+    rows = [[_versus(one.new.run, one.base.run), *map(percent, one.changes.values())] for one in chapter.differences]
+    return some(f"What the signals changed on {chapter.name}, all six metrics.", ["comparison", *LABELS.values()], rows)
+
+
+def _versus(run: str, against: str) -> str:
+    return f"{run} against {against}"
 
 
 def significance_table(chapter: Chapter) -> list[Table]:
     """One row for each pair and metric: relative improvement, intervals, p-value, Holm's, verdict."""
     rows = [
         [
-            *(pair["run"], pair["against"], LABELS[metric]),
+            *(_versus(pair["run"], pair["against"]), LABELS[metric]),
             *relative(pair[metric]["relative"], pair[metric]["relative_users"]),
             *(f"{pair[metric][p]:.4f}" for p in ("p", "p_holm")),
             "yes" if pair[metric]["significant"] else "no",
@@ -81,8 +84,8 @@ def significance_table(chapter: Chapter) -> list[Table]:
         for pair in chapter.evidence.pairs
         for metric in COMPARED
     ]
-    head = ["run", "against", "metric", "improvement", "interval", "users alone", "p", "p (Holm)", "significant"]
-    return some(f"Significance on {chapter.name}.", [*head, "chance of"], rows, text_columns=3)
+    head = ["comparison", "metric", "improvement", "interval", "users alone", "p", "p (Holm)", "significant"]
+    return some(f"Significance on {chapter.name}.", [*head, "chance of"], rows, text_columns=2)
 
 
 def relative(ends: dict[str, float] | None, by_users: dict[str, float] | None) -> list[str]:
@@ -95,14 +98,14 @@ def relative(ends: dict[str, float] | None, by_users: dict[str, float] | None) -
 def groups_table(chapter: Chapter) -> list[Table]:
     """Difference of NDCG@10 of every pair on every group of users, with its interval."""
     rows = [
-        [row["by"], row["bucket"], row["run"], row["against"], f"{row['users']:,}"]
+        [row["by"], row["bucket"], _versus(row["run"], row["against"]), f"{row['users']:,}"]
         + [signed(row["value"]), f"{signed(row['low'])} to {signed(row['high'])}"]
         for row in _group_rows(chapter)
         if row["against"]
     ]
-    head = ["by", "group", "run", "against", "users", "difference", "interval"]
+    head = ["by", "group", "comparison", "users", "difference", "interval"]
     caption = f"Difference of NDCG@10 by group of users on {chapter.name}."
-    return some(caption, head, rows, text_columns=4)
+    return some(caption, head, rows, text_columns=3)
 
 
 def buckets_table(chapter: Chapter) -> list[Table]:
@@ -155,7 +158,7 @@ def _cost_row(cost: Cost) -> list[str]:
 def statistics_table(chapter: Chapter) -> list[Table]:
     """Statistics of the dataset."""
     rows = [[name, value] for name, value in described(chapter.statistics)]
-    return some(f"Statistics of {chapter.name}.", ["statistic", "value"], rows)
+    return some(f"Statistics of {chapter.name}.", ["statistic", "value"], rows, text_columns=2)
 
 
 def moves_table(chapter: Chapter) -> list[Table]:

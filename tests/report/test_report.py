@@ -363,7 +363,7 @@ def test_groups_that_are_too_small_are_named(root, chosen):
     assert "fewer than 20 users say nothing and are left out: popularity 0, popularity 1–5, popularity 6–20, " in words(
         root, chosen
     )
-    assert "popularity &gt; 20 recformer-lamar recformer-placebo 1,234 +0.0100 −0.0100 to +0.0300" in words(
+    assert "popularity &gt; 20 recformer-lamar against recformer-placebo 1,234 +0.0100 −0.0100 to +0.0300" in words(
         root, chosen
     )
 
