@@ -79,13 +79,13 @@ def significance_table(chapter: Chapter) -> list[Table]:
             *relative(pair[metric]["relative"], pair[metric]["relative_users"]),
             *(f"{pair[metric][p]:.4f}" for p in ("p", "p_holm")),
             "yes" if pair[metric]["significant"] else "no",
-            pair["chance"].replace(" x ", " × "),
+            str(min(pair["seeds"])),
         ]
         for pair in chapter.evidence.pairs
         for metric in COMPARED
     ]
     head = ["comparison", "metric", "improvement", "interval", "users alone", "p", "p (Holm)", "significant"]
-    return some(f"Significance on {chapter.name}.", [*head, "chance of"], rows, text_columns=2)
+    return some(f"Significance on {chapter.name}.", [*head, "seeds"], rows, text_columns=2)
 
 
 def relative(ends: dict[str, float] | None, by_users: dict[str, float] | None) -> list[str]:

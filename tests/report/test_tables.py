@@ -103,7 +103,7 @@ def test_without_evidence_there_are_no_letters() -> None:
 def test_the_significance_table() -> None:
     first, _, mrr, *_ = significance_table(chapter(RESULTS, FOUND))[0].rows
     assert first[:4] == ["recformer-lamar against recformer-original", "NDCG@10", "+10.0%", "+5.0% to +20.0%"]
-    assert first[4:] == ["+6.0% to +19.0%", "0.0010", "0.0060", "no", "users × seeds"]
+    assert first[4:] == ["+6.0% to +19.0%", "0.0010", "0.0060", "no", "3"]
     assert mrr[2:5] == ["–", "–", "–"]
 
 
