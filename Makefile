@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific screenshot test audit format clean
+.PHONY: help env repro converged scientific page screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -46,6 +46,11 @@ audit: env ## look for known vulnerabilities of the pinned packages; one line wh
 format: env ## let ruff format the code
 	ruff check --fix .
 	ruff format .
+
+# From the folder that has the data of all datasets: what is missing is missing in the page, too. Commit results first: the
+# page names the commit of every number.
+page: env ## the report as one file for readers, from the results and data that are here: docs/report.html
+	python stages/report.py --page docs/report.html
 
 screenshot: ## the first screen of the report, for the README (needs chromium): docs/report.png
 	chromium --headless --no-sandbox --hide-scrollbars --blink-settings=preferredColorScheme=1 --window-size=1200,1000 \

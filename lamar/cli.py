@@ -68,7 +68,7 @@ def share_answers(dataset: str, generator: str) -> None:
     propose one, nor to write them, nor for second attempts.
     """
     from lamar.signals import generate
-    from lamar.signals.proposal import answers_of, proposal_path
+    from lamar.signals.prompt import answers_of, proposal_path
 
     asked, writer = _questions(dataset, generator)
     keys = {question.key for question in asked}
@@ -82,8 +82,8 @@ def _questions(dataset: str, generator: str) -> tuple[list[Question], AnyGenerat
     from pathlib import Path
 
     from lamar.signals import generate
-    from lamar.signals.prompt import load_prompt, read_prompt
-    from lamar.signals.proposal import AUTO, proposal_path
+    from lamar.signals.prompt import load_prompt, proposal_path, read_prompt
+    from lamar.signals.proposal import AUTO
 
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
@@ -105,7 +105,8 @@ def estimate(dataset: str, generator: str) -> None:
     is still to be done.
     """
     from lamar.signals.generate import known_answers
-    from lamar.signals.proposal import AUTO, proposal_path
+    from lamar.signals.prompt import proposal_path
+    from lamar.signals.proposal import AUTO
 
     chosen = params.load()
     source = params.entry(chosen.datasets, "dataset", dataset)
@@ -158,8 +159,15 @@ def _foreseen_questions(chosen: Params, dataset: str, generator: str) -> tuple[l
     return generate.questions(items, source.attributes, prompt, writer), writer
 
 
+# As in lamar/report/tables.py, which is not imported for other commands.
+TABLE_NAMES = (
+    *("main", "intervals", "changes", "significance", "groups", "buckets", "paper", "costs", "statistics", "quality"),
+    *("ratings", "judges", "similarity", "templates", "examples", "moves", "rankers", "made"),
+)
+
+
 @main.command()
-@click.argument("name", type=click.Choice(["main", "significance", "buckets"]))
+@click.argument("name", type=click.Choice(TABLE_NAMES))
 @click.option("--dataset", "datasets", multiple=True, help="Of these datasets; without it, of all that have results.")
 @click.option("--format", "form", type=click.Choice(["markdown", "latex"]), default="markdown", show_default=True)
 @user_errors
@@ -170,18 +178,17 @@ def table(name: str, datasets: tuple[str, ...], form: str) -> None:
     """
     from pathlib import Path
 
-    from lamar.report.evidence import read_evidence
-    from lamar.report.results import load_results
-    from lamar.report.tables import FORMATS, TABLES
+    from lamar.report.chapter import chapters
+    from lamar.report.tables import TABLES
+    from lamar.report.text import FORMATS
 
-    results = load_results(Path("metrics"), list(params.load().runs))
-    if absent := [dataset for dataset in datasets if dataset not in results]:
-        raise LamarError(f"metrics/{absent[0]}: no results; there are some of {', '.join(results) or 'no dataset'}")
-    wanted = {dataset: results[dataset] for dataset in datasets or results}
-    texts = [
-        FORMATS[form](TABLES[name](dataset, found, read_evidence(Path(), dataset))) for dataset, found in wanted.items()
-    ]
-    click.echo("\n".join(texts), nl=False)
+    contents = chapters(Path(), params.load(), datasets)
+    if absent := set(datasets) - {chapter.name for chapter in contents}:
+        raise LamarError(f"metrics/{min(absent)}: no results; lamar table without --dataset shows where there are some")
+    found = [table for chapter in contents for table in TABLES[name](chapter)]
+    if not found:
+        raise LamarError(f"no table {name}: nothing that it would show is here; run dvc repro first")
+    click.echo("\n".join(map(FORMATS[form], found)), nl=False)
 
 
 @main.command()

@@ -169,10 +169,14 @@ class Dataset(Section):
 
 
 class Backbone(Section):
-    """A text encoder: the files of a model folder, and the sha256 of its weights."""
+    """A text encoder: the files of a model folder, and the sha256 of its weights.
+
+    pooling: how its vectors of whole texts are made, where it measures likeness (1_Pooling/config.json of its maker).
+    """
 
     sources: Annotated[list[Source], Field(min_length=1)]
     sha256: str
+    pooling: Literal["mean", "cls"] = "mean"
 
     @property
     def weights(self) -> str:

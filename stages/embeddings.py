@@ -21,10 +21,10 @@ def main(dataset: str, generator: str, similarity: str) -> None:
 
     chosen = params.load()
     attributes = params.entry(chosen.datasets, "dataset", dataset).attributes
-    params.entry(chosen.backbones, "backbone", similarity)
+    pooling = params.entry(chosen.backbones, "backbone", similarity).pooling
     signals = pl.read_parquet(f"data/signals/{dataset}/{generator}.parquet")
     items = pl.read_parquet(f"data/prepared/{dataset}/items.parquet")
-    vectors = embeddings(signals, items, attributes, Path("models/backbones", similarity))
+    vectors = embeddings(signals, items, attributes, Path("models/backbones", similarity), pooling)
     write_parquet(Path("data/embeddings", dataset, generator, f"{similarity}.parquet"), vectors)
     say(f"{dataset}, {generator}: {vectors.height:,} signals and their items by {similarity}")
 

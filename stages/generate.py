@@ -14,8 +14,7 @@ from lamar.files import write_json
 from lamar.llm.recorded import stop_before_paying_again
 from lamar.llm.usage import usage
 from lamar.signals import generate
-from lamar.signals.prompt import read_prompt
-from lamar.signals.proposal import answers_of, proposal_path
+from lamar.signals.prompt import answers_of, proposal_path, read_prompt
 
 
 @click.command()

@@ -16,8 +16,8 @@ from lamar.llm.journal import Answer
 from lamar.llm.usage import usage
 from lamar.params import AnyGenerator, OpenaiGenerator
 from lamar.signals import generate
-from lamar.signals.prompt import Messages
-from lamar.signals.proposal import is_made, made_from, proposal_path, propose, write_proposal
+from lamar.signals.prompt import Messages, proposal_path
+from lamar.signals.proposal import is_made, made_from, propose, write_proposal
 
 
 @click.command()

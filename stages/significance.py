@@ -6,20 +6,27 @@ import click
 
 from lamar import params
 from lamar.analysis.runs import read_runs
-from lamar.analysis.significance import significance
+from lamar.analysis.significance import pair_table, run_table, significance
 from lamar.console import say, user_errors
-from lamar.files import write_json
+from lamar.files import write_json, written_whole
 
 
 @click.command()
 @click.argument("dataset")
 @user_errors
 def main(dataset: str) -> None:
-    """Write metrics/DATASET/significance.json: every evaluated run of DATASET, and every pair of them."""
+    """Write metrics/DATASET/significance.json: every evaluated run of DATASET, and every pair of them.
+
+    Beside it intervals.csv and pairs.csv, the same numbers for plots.
+    """
     chosen = params.load()
     params.entry(chosen.datasets, "dataset", dataset)
     found = significance(read_runs(dataset, list(chosen.runs)), chosen.significance)
-    write_json(Path("metrics", dataset, "significance.json"), found)
+    folder = Path("metrics", dataset)
+    write_json(folder / "significance.json", found)
+    for name, table in (("intervals", run_table(found)), ("pairs", pair_table(found))):
+        with written_whole(folder / f"{name}.csv") as unfinished:
+            table.write_csv(unfinished)
     for pair in found["pairs"]:
         ndcg = pair["ndcg@10"]
         change = "no ratio" if ndcg["relative"] is None else f"{ndcg['relative']['value']:+.1%}"

@@ -5,7 +5,7 @@ The paper claims a help for items with few interactions (sections 1 and 2) and d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from lamar.analysis.groups import TOPICS, Group, novelty, quantiles, ranges, topics, training_counts
 from lamar.analysis.runs import COMPARED, RunValues
-from lamar.analysis.significance import compared_runs, pair_intervals, resampled_means, run_intervals
+from lamar.analysis.significance import compared_runs, pair_intervals, repeats, resampled_means, run_intervals
 from lamar.params import Buckets, Significance
 
 SCHEMA = {
@@ -66,27 +66,33 @@ def bucket_table(
     """Columns of SCHEMA: value and interval of each metric on each group of at least `min_users` users.
 
     `against` is empty for a run's own value; for a pair it names the base, and the value is the difference. Users
-    are resampled within their group. Many groups are looked at and nothing is corrected for that: an interval that
-    excludes zero is a hint where to look, and no proof.
+    are resampled within their group. Runs that repeat another are left out, but in pairs. Many groups are looked at and
+    nothing is corrected for that: an interval that excludes zero is a hint where to look, and no proof.
     """
+    same = repeats(runs)
+    own = [run.run for run in runs if run.run not in same]
+    names = [(new.run, base.run) for new, base in compared_runs(runs)]
     rows = []
     for group in groups:
         users = int(group.members.sum())
         if users >= chosen.min_users:
-            rows += [(group.by, group.name, users, *row) for row in _rows(_within(runs, group), chance)]
+            inside = {run.run: _within(run, group) for run in runs}
+            rows += [(group.by, group.name, users, *row) for row in _rows(inside, own, names, chance)]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def _within(runs: Sequence[RunValues], group: Group) -> list[RunValues]:
+def _within(run: RunValues, group: Group) -> RunValues:
     inside = group.members
-    return [replace(run, users=run.users[inside], items=run.items[inside], values=run.values[inside]) for run in runs]
+    return replace(run, users=run.users[inside], items=run.items[inside], values=run.values[inside])
 
 
-def _rows(runs: Sequence[RunValues], chance: Significance) -> list[tuple[str, str, str, float, float, float]]:
-    """run, against, metric, value, low, high."""
-    means = resampled_means(runs, chance)
-    found = {(run.run, ""): run_intervals(run, means, chance) for run in runs}
-    for new, base in compared_runs(runs):
-        intervals = pair_intervals((new, base), means, chance)
-        found[new.run, base.run] = {name: intervals[name]["difference"] for name in COMPARED}
+def _rows(
+    runs: Mapping[str, RunValues], own: Sequence[str], pairs: Sequence[tuple[str, str]], chance: Significance
+) -> list[tuple[str, str, str, float, float, float]]:
+    """run, against, metric, value, low, high: of the runs `own` by themselves, and of the pairs."""
+    means = resampled_means(list(runs.values()), chance)
+    found = {(name, ""): run_intervals(runs[name], means, chance) for name in own}
+    for new, base in pairs:
+        intervals = pair_intervals((runs[new], runs[base]), means, chance)
+        found[new, base] = {name: intervals[name]["difference"] for name in COMPARED}
     return [(*names, metric, *ends.values()) for names, metrics in found.items() for metric, ends in metrics.items()]

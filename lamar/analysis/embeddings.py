@@ -10,16 +10,17 @@ import polars as pl
 from lamar.signals.similarity import encode
 
 
-def embeddings(signals: pl.DataFrame, items: pl.DataFrame, attributes: Sequence[str], encoder: Path) -> pl.DataFrame:
+def embeddings(
+    signals: pl.DataFrame, items: pl.DataFrame, attributes: Sequence[str], encoder: Path, pooling: str
+) -> pl.DataFrame:
     """One row for each kept signal, by item_id: item_id, signal and item (unit vectors of the signal, of the item).
 
     signals: as the stage `signals` writes them; items: prepared items, whose attributes are joined to one text;
-    encoder: a folder with config, weights and tokenizer. all-MiniLM-L6-v2, all-mpnet-base-v2 and
-    multi-qa-mpnet-base-cos-v1 are all mean-pooled, as `encode` does it.
+    encoder: a folder with config, weights and tokenizer, and how it pools (`encode`).
     """
     own = pl.concat_str(attributes, separator=". ", ignore_nulls=True)
     kept = signals.filter("kept").join(items.select("item_id", own=own), on="item_id").sort("item_id")
-    vectors = encode([*kept["signal"], *kept["own"]], encoder)
+    vectors = encode([*kept["signal"], *kept["own"]], encoder, pooling)
     shape = pl.Array(pl.Float32, vectors.shape[1])
     return pl.DataFrame(
         {"item_id": kept["item_id"], "signal": vectors[: kept.height], "item": vectors[kept.height :]},

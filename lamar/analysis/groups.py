@@ -39,10 +39,14 @@ def novelty(vectors: pl.DataFrame) -> np.ndarray:
 
 def ranges(by: str, values: np.ndarray, edges: Sequence[int]) -> list[Group]:
     """Groups of whole numbers: up to edges[0], up to edges[1], ..., above the last. values: (users,)."""
-    starts = [0, *(edge + 1 for edge in edges)]
-    names = [_range(start, end) for start, end in zip(starts, edges, strict=False)] + [f"> {edges[-1]}"]
     place = np.searchsorted(edges, values, side="left")
-    return [Group(by, name, place == number) for number, name in enumerate(names)]
+    return [Group(by, name, place == number) for number, name in enumerate(range_names(edges))]
+
+
+def range_names(edges: Sequence[int]) -> list[str]:
+    """Of the groups of `ranges`: 0, 1–5, 6–20, > 20."""
+    starts = [0, *(edge + 1 for edge in edges)]
+    return [_range(start, end) for start, end in zip(starts, edges, strict=False)] + [f"> {edges[-1]}"]
 
 
 def _range(start: int, end: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Signature = Mapping[str, Any]  # what `evaluate` writes beside the metrics of a run
@@ -17,6 +17,14 @@ def pairs(signatures: Mapping[str, Signature]) -> list[tuple[str, str]]:
         for base, other in signatures.items()
         if is_base(other, made)
     ]
+
+
+def distinct(compared: Sequence[tuple[str, str]], repeats: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The pairs without those that would be the same comparison once more; repeats: run -> the run that it equals."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for new, base in compared:
+        found.setdefault((repeats.get(new, new), repeats.get(base, base)), (new, base))
+    return list(found.values())
 
 
 def is_base(base: Signature, new: Signature) -> bool:

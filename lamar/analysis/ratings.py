@@ -108,17 +108,18 @@ def summarise(raters: Sequence[Rater], items: int) -> dict[str, Any]:
     """Items, number of people, by question average, percent and alpha; `judges`: the same of every LLM judge.
 
     average: mean over people of the sum over items (13.67 of 15 in the paper); percent: of the possible sum. A judge's
-    alpha is that of the judge and the people together (None while nobody has rated), `read` is how many of its items
-    have both answers; average and percent are those of the answers that it gave.
+    alpha is that of the judge and the median of the people, so that the people's disagreement is not taken for the
+    judge's (None while nobody has rated); `read` is how many of its items have both answers; average and percent are
+    those of the answers that it gave.
     """
     people = [rater for rater in raters if not rater.name.startswith(JUDGE)]
     judges = [rater for rater in raters if rater.name.startswith(JUDGE)]
     found: dict[str, Any] = {"items": items, "raters": len(people)}
     if people:
-        found |= {question: _question(people, people, question) for question in QUESTIONS}
+        found |= {question: _question(people, question) for question in QUESTIONS}
     found["judges"] = [
         {"name": judge.name.removeprefix(JUDGE), "read": _read(judge)}
-        | {question: _question([judge], [judge, *people], question) for question in QUESTIONS}
+        | {question: _question([judge], question) | _agreement(judge, people, question) for question in QUESTIONS}
         for judge in judges
     ]
     return found
@@ -128,17 +129,22 @@ def _read(judge: Rater) -> int:
     return int((~np.isnan(list(judge.answers.values())).any(axis=0)).sum())
 
 
-def _question(rated: Sequence[Rater], agreeing: Sequence[Rater], question: str) -> dict[str, float | None]:
-    answers = np.array([rater.answers[question] for rater in rated])
+def _question(raters: Sequence[Rater], question: str) -> dict[str, float | None]:
+    answers = np.array([rater.answers[question] for rater in raters])
     mean = float(np.nanmean(answers))
     return {
         "average": round(mean * answers.shape[1], DIGITS),
         "percent": round(100 * mean, DIGITS),
-        "alpha": alpha([rater.answers[question] for rater in agreeing]),
+        "alpha": alpha(answers),
     }
 
 
-def alpha(answers: Sequence[Sequence[float]]) -> float | None:
+def _agreement(judge: Rater, people: Sequence[Rater], question: str) -> dict[str, float | None]:
+    medians = [np.median([rater.answers[question] for rater in people], axis=0)] if people else []
+    return {"alpha": alpha([judge.answers[question], *medians])}
+
+
+def alpha(answers: Sequence[Sequence[float]] | np.ndarray) -> float | None:
     """Krippendorff's alpha of ordinal answers (raters, items), NaN where there is none.
 
     None with one rater, when all answers are the same, or when no item has two.

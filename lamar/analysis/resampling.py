@@ -28,19 +28,6 @@ def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray
     return means
 
 
-def bootstrap_seeds(means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Means over seeds drawn anew for each row. means: (resamples, seeds), of one run; returns (resamples,).
-
-    Of n seeds n - 1 are drawn with replacement, so that the variance is that of a mean of n and not (n - 1) / n of it
-    (Rao and Wu 1988), which matters with three. One seed stays as it is: its variance is unknown.
-    """
-    seeds = means.shape[1]
-    if seeds == 1:
-        return means[:, 0]
-    drawn = rng.integers(seeds, size=(len(means), seeds - 1))
-    return np.take_along_axis(means, drawn, axis=1).mean(axis=1)
-
-
 def interval(statistics: np.ndarray, level: float) -> tuple[float, float]:
     """The middle `level` of the resampled statistics (resamples,): the percentile interval."""
     low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2])

@@ -9,16 +9,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from lamar.analysis.pairs import pairs
-from lamar.analysis.resampling import bootstrap_means, bootstrap_seeds, holm, interval, randomisation
+from lamar.analysis.pairs import distinct, pairs
+from lamar.analysis.resampling import bootstrap_means, holm, interval, randomisation
 from lamar.analysis.runs import COMPARED, RunValues
+from lamar.analysis.variance import widening
 from lamar.params import Significance
 
 DIGITS = 6
+PAIR_SCHEMA = {
+    **dict.fromkeys(("run", "against", "metric"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+    "significant": pl.Boolean,
+}
 
 Pair = tuple[RunValues, RunValues]  # a run, and what it is compared with
-Means = dict[str, np.ndarray]  # run -> (resamples, seeds, metrics of COMPARED)
+Means = dict[str, np.ndarray]  # run -> (resamples, metrics of COMPARED)
 
 
 def significance(runs: Sequence[RunValues], chosen: Significance) -> dict[str, Any]:
@@ -26,7 +33,7 @@ def significance(runs: Sequence[RunValues], chosen: Significance) -> dict[str, A
 
     The p-values are of users alone: they take the models as they were trained. Holm's correction is over all metrics
     of all pairs. A difference is significant when its corrected p-value is below 1 - level and its interval, which
-    knows of seeds where there are several, excludes zero.
+    knows of seeds where there are several, excludes zero. `repeats`: see there.
     """
     means = resampled_means(runs, chosen)
     compared = compared_runs(runs)
@@ -35,6 +42,7 @@ def significance(runs: Sequence[RunValues], chosen: Significance) -> dict[str, A
         "users": len(runs[0].users),
         "resamples": chosen.resamples,
         "level": chosen.level,
+        "repeats": repeats(runs),
         "runs": {run.run: run_intervals(run, means, chosen) for run in runs},
         "pairs": [
             _pair(pair, pair_intervals(pair, means, chosen), tests[place], chosen)
@@ -43,26 +51,34 @@ def significance(runs: Sequence[RunValues], chosen: Significance) -> dict[str, A
     }
 
 
+def repeats(runs: Sequence[RunValues]) -> dict[str, str]:
+    """Run -> the first run whose values for every user are the same: other settings that changed nothing."""
+    found = {}
+    for place, run in enumerate(runs):
+        same = (first.run for first in runs[:place] if np.array_equal(first.values, run.values))
+        if (first := next(same, None)) is not None:
+            found[run.run] = first
+    return found
+
+
 def compared_runs(runs: Sequence[RunValues]) -> list[Pair]:
-    """The pairs worth comparing (see `pairs`)."""
+    """The pairs worth comparing (see `pairs`), but for those that would be the same comparison twice."""
     by_run = {run.run: run for run in runs}
-    return [(by_run[new], by_run[base]) for new, base in pairs({run.run: run.signature for run in runs})]
+    compared = distinct(pairs({run.run: run.signature for run in runs}), repeats(runs))
+    return [(by_run[new], by_run[base]) for new, base in compared]
 
 
 def resampled_means(runs: Sequence[RunValues], chosen: Significance) -> Means:
     """Means over resampled users; the same users for all runs, so that differences are paired by user."""
-    values = np.concatenate([run.values.reshape(len(run.users), -1) for run in runs], axis=1)
+    values = np.concatenate([run.values.mean(axis=1) for run in runs], axis=1)
     resampled = bootstrap_means(values, chosen.resamples, chosen.seed)
-    ends = np.cumsum([run.seeds * len(COMPARED) for run in runs])[:-1]
-    return {
-        run.run: part.reshape(chosen.resamples, run.seeds, len(COMPARED))
-        for run, part in zip(runs, np.split(resampled, ends, axis=1), strict=True)
-    }
+    return {run.run: part for run, part in zip(runs, np.split(resampled, len(runs), axis=1), strict=True)}
 
 
 def run_intervals(run: RunValues, means: Means, chosen: Significance) -> dict[str, dict[str, float]]:
-    """Value, low and high of every metric of a run, over users and, where there are several, seeds."""
-    drawn = _over_seeds(means[run.run], chosen, stream=1)
+    """Value, low and high of every metric of a run, over users and, where there are several, seeds; from 0 to 1."""
+    (drawn,) = drawn_means([run], means, chosen)
+    drawn = np.clip(drawn, 0, 1)  # where a group is small, what seeds add can reach beyond
     observed = run.values.mean(axis=(0, 1))
     return {name: _ends(observed[place], drawn[:, place], chosen) for place, name in enumerate(COMPARED)}
 
@@ -75,15 +91,11 @@ def chance(pair: Pair) -> str:
 def pair_intervals(pair: Pair, means: Means, chosen: Significance) -> dict[str, dict[str, Any]]:
     """Of every metric: difference and relative improvement (each value, low, high), over the pair's `chance`.
 
-    Where both runs have several seeds these are drawn anew, of each run for itself: a seed gives two models with
-    different features nothing in common but a random state. They are taken as a random sample of all seeds; with so
-    few, the interval is an approximation. Drawing users and seeds is conservative about chance that is neither the
-    user's nor the seed's alone (Owen 2007). `relative_users` is the interval over users alone. Ratios are None where
-    the base is 0 in some resample.
+    Where both runs have several seeds the bootstrap over users is widened by what the seeds add (see `widening`); seeds
+    are each run's own, because a seed gives two models with different features nothing in common but a random state.
+    `relative_users` is the interval over users alone. Ratios are None where the base is 0 in some resample.
     """
-    by_users = [means[run.run].mean(axis=1) for run in pair]
-    both = chance(pair) == "users x seeds"
-    drawn = [_over_seeds(means[run.run], chosen, stream) for stream, run in enumerate(pair, 1)] if both else by_users
+    by_users, drawn = [means[run.run] for run in pair], drawn_means(pair, means, chosen)
     found = {}
     for place, name in enumerate(COMPARED):
         here, there = (run.values[..., place].mean() for run in pair)
@@ -96,6 +108,41 @@ def pair_intervals(pair: Pair, means: Means, chosen: Significance) -> dict[str, 
             "relative_users": _ends(here / there - 1, new_users / base_users - 1, chosen) if possible else None,
         }
     return found
+
+
+def drawn_means(runs: Sequence[RunValues], means: Means, chosen: Significance) -> list[np.ndarray]:
+    """Resampled means of one run or a pair, (resamples, metrics) each, as far from the observed ones as seeds ask for.
+
+    All runs are widened by one factor: so the interval of a ratio excludes zero where that of the difference does.
+    """
+    resampled = [means[run.run] for run in runs]
+    if min(run.seeds for run in runs) == 1:
+        return resampled
+    factor = widening([run.values for run in runs], chosen.level)
+    observed = [run.values.mean(axis=(0, 1)) for run in runs]
+    return [centre + factor * (drawn - centre) for centre, drawn in zip(observed, resampled, strict=True)]
+
+
+def run_table(found: dict[str, Any]) -> pl.DataFrame:
+    """What `significance` found of every run but the repeated ones: run, metric, value, low, high."""
+    rows = [
+        (run, metric, *ends.values())
+        for run, metrics in found["runs"].items()
+        if run not in found["repeats"]
+        for metric, ends in metrics.items()
+    ]
+    return pl.DataFrame(rows, schema=["run", "metric", "value", "low", "high"], orient="row")
+
+
+def pair_table(found: dict[str, Any]) -> pl.DataFrame:
+    """What it found of every pair that has a ratio: run, against, metric, value, low, high (relative), significant."""
+    rows = [
+        (pair["run"], pair["against"], metric, *pair[metric]["relative"].values(), pair[metric]["significant"])
+        for pair in found["pairs"]
+        for metric in COMPARED
+        if pair[metric]["relative"]
+    ]
+    return pl.DataFrame(rows, schema=PAIR_SCHEMA, orient="row")
 
 
 def _tests(compared: Sequence[Pair], chosen: Significance) -> list[dict[str, dict[str, float]]]:
@@ -124,18 +171,6 @@ def _pair(
 
 def _excludes_zero(ends: dict[str, float]) -> bool:
     return ends["low"] > 0 or ends["high"] < 0
-
-
-def _over_seeds(means: np.ndarray, chosen: Significance, stream: int) -> np.ndarray:
-    """(resamples, metrics) from (resamples, seeds, metrics): seeds drawn anew, the same for all metrics.
-
-    `stream` (1, 2, ...) tells draws apart that must not be the same; numpy's streams of 0 and of (0, 0) are.
-    """
-    columns = [
-        bootstrap_seeds(means[:, :, place], np.random.default_rng((chosen.seed, stream)))
-        for place in range(means.shape[2])
-    ]
-    return np.stack(columns, axis=1)
 
 
 def _ends(value: float, resampled: np.ndarray, chosen: Significance) -> dict[str, float]:

@@ -9,20 +9,20 @@ from typing import Any
 
 import polars as pl
 
+from lamar.report.evidence import Evidence
 from lamar.report.results import Result
-from lamar.report.words import percent
+from lamar.report.words import percent, signed
 
 HEADROOM = 1.06  # the longest bar, whisker included, leaves a little room
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A result's NDCG@10. width: of the bar; low, high: ends of the whisker; all percent of the axis."""
+    """A result's NDCG@10. width: of the bar; whisker: start and width of its interval; percent of the axis."""
 
     result: Result
     width: float
-    low: float
-    high: float
+    whisker: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -104,30 +104,34 @@ class Glance:
 
 @dataclass(frozen=True)
 class SimilarityLine:
-    """Share of highly similar signals over thresholds, by one similarity model. points: as in Line; table: as text.
+    """Share of highly similar signals over thresholds, by one similarity model. points: as in Line.
 
-    ticks: the thresholds (percent from the left, label).
+    ticks: the thresholds (percent from the left, label); rows: threshold, signals, share.
     """
 
     model: str
     points: str
     ticks: list[tuple[float, str]]
-    table: list[tuple[str, int, str]]
+    rows: list[tuple[float, int, float]]
 
 
-def bars(results: list[Result]) -> Bars:
-    """NDCG@10 with one standard deviation to each side, on an axis that starts at zero."""
-    ends = [result.metrics["ndcg@10"] + result.metrics["ndcg@10_std"] for result in results]
-    scale = 100 / (max(ends) * HEADROOM or 1)
+def bars(results: list[Result], evidence: Evidence) -> Bars:
+    """NDCG@10 with its interval where there is one, on an axis that starts at zero; runs that repeat another once."""
+    ends = {result.run: evidence.interval(result.run, "ndcg@10") for result in results}
+    longest = max(max(result.metrics["ndcg@10"], (ends[result.run] or {"high": 0})["high"]) for result in results)
+    scale = 100 / (longest * HEADROOM or 1)
     popularity = next((result for result in results if result.model == "popularity"), None)
-    drawn = [_bar(result, scale) for result in results if result is not popularity]
-    return Bars(drawn, popularity, round(popularity.metrics["ndcg@10"] * scale, 2) if popularity else None)
+    drawn = [result for result in results if result is not popularity and result.run not in evidence.repeats]
+    return Bars(
+        [_bar(result, ends[result.run], scale) for result in drawn],
+        popularity,
+        round(popularity.metrics["ndcg@10"] * scale, 2) if popularity else None,
+    )
 
 
-def _bar(result: Result, scale: float) -> Bar:
-    mean, spread = result.metrics["ndcg@10"], result.metrics["ndcg@10_std"]
-    low, high = (round(max(end, 0) * scale, 2) for end in (mean - spread, mean + spread))
-    return Bar(result, round(mean * scale, 2), low, high)
+def _bar(result: Result, ends: dict[str, float] | None, scale: float) -> Bar:
+    whisker = (round(ends["low"] * scale, 2), round((ends["high"] - ends["low"]) * scale, 2)) if ends else None
+    return Bar(result, round(result.metrics["ndcg@10"] * scale, 2), whisker)
 
 
 def curves(folder: Path, results: list[Result]) -> list[Panel]:
@@ -216,7 +220,7 @@ def _group_chart(by: str, table: pl.DataFrame) -> GroupChart:
 
 def _whisker(x: _Axis, row: dict[str, Any]) -> Whisker:
     places = [x(row[name]) for name in ("value", "low", "high")]
-    value, low, high = (f"{row[name]:+.4f}".replace("-", "−") for name in ("value", "low", "high"))
+    value, low, high = (signed(row[name]) for name in ("value", "low", "high"))
     return Whisker(row["run"], row["against"], *places, value, f"{low} to {high}")
 
 
@@ -246,7 +250,7 @@ def similarity_lines(path: Path) -> list[SimilarityLine]:
             model,
             " ".join(f"{x(at)},{y(share)}" for at, share in line.select("threshold", "share").iter_rows()),
             [(x(at), f"{at:g}") for at in line["threshold"]],
-            [(f"{at:g}", rows, f"{share:.1%}") for at, rows, share in line.select("threshold", "rows", "share").rows()],
+            line.select("threshold", "rows", "share").rows(),
         )
         for (model,), line in table.group_by("similarity", maintain_order=True)
     ]

@@ -18,11 +18,20 @@ BASE_MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one dataset. buckets: columns of lamar.analysis.buckets.SCHEMA; paper: of, table, systems (see paper.toml)."""
+    """Of one dataset. buckets: columns of lamar.analysis.buckets.SCHEMA; paper: of, table, systems (see paper.toml).
+
+    rated: the paper's ratings of signals, where the dataset is one of those that they are of.
+    """
 
     significance: dict[str, Any] | None
     buckets: pl.DataFrame | None
     paper: dict[str, Any] | None
+    rated: dict[str, Any] | None
+
+    @property
+    def repeats(self) -> dict[str, str]:
+        """Run -> the run that it equals for every user."""
+        return self.significance["repeats"] if self.significance else {}
 
     @property
     def pairs(self) -> list[dict[str, Any]]:
@@ -38,12 +47,14 @@ def read_evidence(root: Path, dataset: str) -> Evidence:
     """From metrics/<dataset>/significance.json and buckets.csv, and from the paper's figures."""
     folder = root / "metrics" / dataset
     significance, buckets = folder / "significance.json", folder / "buckets.csv"
+    paper = tomllib.loads((Path(__file__).parent / "paper.toml").read_text())
     return Evidence(
         read_json(significance) if significance.exists() else None,
         pl.read_csv(buckets, schema_overrides={"bucket": pl.String, "against": pl.String})
         if buckets.exists()
         else None,
-        tomllib.loads((Path(__file__).parent / "paper.toml").read_text()).get(dataset),
+        paper["datasets"].get(dataset),
+        paper["ratings"] if dataset in paper["ratings"]["datasets"] else None,
     )
 
 

@@ -1,28 +1,47 @@
-"""Which revision made a committed file: the last one that changed it."""
+"""Where the numbers of the page come from: which content of which file, and which commit has it."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
+from lamar.files import sha256_of
+
 UNCOMMITTED = "not committed"
 
 
-def revisions(root: Path, folder: str) -> dict[str, str]:
-    """File below `folder` -> short hash of the last revision that changed it; empty outside of git.
+def origins(root: Path, folder: str, commits: bool) -> dict[str, str]:
+    """File below `folder` -> "sha256 0123456789ab", with `commits` followed by ", committed in 0123abc".
 
-    A file with changes that are not committed is `UNCOMMITTED`.
+    Commits are those that last changed the files. They are no part of what the pipeline makes of its inputs: whoever
+    asks for them must ask again after committing. Outside of git and in shallow clones nobody knows them.
     """
-    log = _git(root, "log", "--format=commit %h", "--name-only", "--no-renames", "--relative", "--", folder)
+    known = _commits(root, folder) if commits else {}
+    paths = sorted(path for path in (root / folder).rglob("*") if path.is_file())
+    names = {path.relative_to(root).as_posix(): sha256_of(path)[:12] for path in paths}
+    return {name: f"sha256 {digest}{_in_words(known.get(name))}" for name, digest in names.items()}
+
+
+def _in_words(commit: str | None) -> str:
+    if commit is None:
+        return ""
+    return f", {UNCOMMITTED}" if commit == UNCOMMITTED else f", committed in {commit}"
+
+
+def _commits(root: Path, folder: str) -> dict[str, str]:
+    """File below `folder` -> short hash of the last commit that changed it, UNCOMMITTED where it was changed since."""
+    if _git(root, "rev-parse", "--is-shallow-repository") != ["false"]:
+        return {}
     found: dict[str, str] = {}
-    revision = ""
-    for line in log:
+    commit = ""
+    for line in _git(root, "log", "--format=commit %h", "--name-only", "--no-renames", "--relative", "--", folder):
         if line.startswith("commit "):
-            revision = line.removeprefix("commit ")
+            commit = line.removeprefix("commit ")
         elif line:
-            found.setdefault(line, revision)
+            found.setdefault(line, commit)
     changed = _git(root, "diff", "--name-only", "--relative", "HEAD", "--", folder) if found else []
-    return found | dict.fromkeys(changed, UNCOMMITTED)
+    new = _git(root, "ls-files", "--others", "--", folder)
+    return found | dict.fromkeys([*changed, *new], UNCOMMITTED)
 
 
 def _git(root: Path, *arguments: str) -> list[str]:

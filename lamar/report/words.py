@@ -1,17 +1,23 @@
 """Numbers as the report writes them."""
 
-
-def percent(share: float) -> str:
-    """0.0312 as +3.1%, with a true minus sign."""
-    return f"{share:+.1%}".replace("-", "−")
+from collections.abc import Mapping
 
 
-def duration(seconds: float) -> str:
-    """47 s, 2.8 min, 12 min, 2.4 h; a dash where nothing was trained."""
-    if seconds < 0.05:  # seconds are kept to one decimal
-        return "–"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def percent(share: float | None) -> str:
+    """0.0312 as +3.1%, with a true minus sign; a dash where there is no ratio."""
+    return "–" if share is None else f"{share:+.1%}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """0.00211 as +0.0021, with a true minus sign."""
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def minutes(seconds: float) -> str:
+    """In minutes with one decimal, so that columns sort."""
+    return f"{seconds / 60:,.1f}"
+
+
+def mean(metrics: Mapping[str, float], metric: str, seeds: int) -> str:
+    """0.0611 ± 0.0020, or the mean alone when there is one seed."""
+    return f"{metrics[metric]:.4f}" + (f" ± {metrics[f'{metric}_std']:.4f}" if seeds > 1 else "")

@@ -77,9 +77,22 @@ def load_prompt(name: str) -> Prompt:
         raise LamarError(f"{path}: not valid TOML ({error})") from None
 
 
+def proposal_path(dataset: str, generator: str) -> Path:
+    """The proposal of a generator for a dataset."""
+    return Path("data/proposals", dataset, f"{generator}.json")
+
+
 def read_prompt(path: Path) -> Prompt:
     """The prompt of a proposal that the stage `propose` wrote. Raises LamarError when it is missing or broken."""
     return prompt_from(read_json(path), path)
+
+
+def answers_of(path: Path) -> set[str]:
+    """The keys of the answers that a written proposal was made from; none when there is no proposal, or a pinned one.
+
+    Raises LamarError when the file is broken.
+    """
+    return set(read_json(path).get("answers", ())) if path.exists() else set()
 
 
 def prompt_from(data: Mapping[str, Any], path: Path) -> Prompt:

@@ -151,11 +151,6 @@ def _drawn(dataset: str, items: pl.DataFrame, attributes: Sequence[str], setting
     return drawn
 
 
-def proposal_path(dataset: str, generator: str) -> Path:
-    """The proposal of a generator for a dataset."""
-    return Path("data/proposals", dataset, f"{generator}.json")
-
-
 def made_from(asked: dict[str, Any], name: str, dataset: Dataset, strategy: str | None, settings: Propose) -> str:
     """What a proposal was asked by and about, as a hash: as long as it stays, the proposal does.
 
@@ -188,11 +183,3 @@ def write_proposal(path: Path, proposal: Proposal, made: str = "") -> None:
         "conversation": list(proposal.conversation),
     }
     write_json(path, content | ({"made_from": made, "answers": list(proposal.answers)} if made else {}))
-
-
-def answers_of(path: Path) -> set[str]:
-    """The keys of the answers that a written proposal was made from; none when there is no proposal, or a pinned one.
-
-    Raises LamarError when the file is broken.
-    """
-    return set(read_json(path).get("answers", ())) if path.exists() else set()

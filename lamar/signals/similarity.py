@@ -17,16 +17,17 @@ FEWEST = 20  # texts; fewer tell no quantile of chance
 SHIFTS = 50  # chance is measured on this many random partners a text: enough for a quantile to two digits
 
 
-def encode(texts: Sequence[str], encoder: Path) -> np.ndarray:
-    """Unit vectors (texts, width) of the sentence encoder in the folder `encoder`: mean-pooled, as MiniLM was trained.
+def encode(texts: Sequence[str], encoder: Path, pooling: str = "mean") -> np.ndarray:
+    """Unit vectors (texts, width) of the sentence encoder in the folder `encoder`, of the first TOKENS of each text.
 
-    Equal texts are encoded once. Raises LamarError when the folder is not there.
+    pooling: mean or cls, as it was trained: MiniLM and the mpnets by the mean. Equal texts are encoded once. Raises
+    LamarError when the folder is not there.
     """
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     vectors = []
     with console.progress() as bar:
         task = bar.add_task("encoding", total=len(distinct), note="loading the encoder")
-        model = _load(encoder)
+        model = _load(encoder, pooling)
         for start in range(0, len(distinct), BATCH):
             batch = distinct[start : start + BATCH]
             vectors.append(model.encode(batch, batch_size=BATCH, show_progress_bar=False))
@@ -35,14 +36,14 @@ def encode(texts: Sequence[str], encoder: Path) -> np.ndarray:
     return np.concatenate(vectors)[[place[text] for text in texts]]
 
 
-def _load(encoder: Path) -> Any:
+def _load(encoder: Path, pooling: str) -> Any:
     if not (encoder / "model.safetensors").exists():
         raise LamarError(f"{encoder}/model.safetensors: no such file; run dvc repro backbone")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     words = Transformer(str(encoder), max_seq_length=TOKENS)
-    return SentenceTransformer(modules=[words, Pooling(words.get_embedding_dimension(), "mean"), Normalize()])
+    return SentenceTransformer(modules=[words, Pooling(words.get_embedding_dimension(), pooling), Normalize()])
 
 
 def chance(left: np.ndarray, right: np.ndarray, quantile: float) -> float:

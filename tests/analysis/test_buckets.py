@@ -54,6 +54,21 @@ def test_a_group_of_too_few_users_is_left_out():
     assert table["bucket"].unique(maintain_order=True).to_list() == ["0", "> 0"]
 
 
+def test_a_group_in_which_two_bases_are_the_same_has_both_pairs():
+    users = np.arange(200)
+    base = np.where(users < 100, 0.0, 0.3)[:, None] * np.ones((1, 2))  # nobody finds a target of the first half
+    other = base + np.where(users < 100, 0.0, 0.01)[:, None]
+    runs = [run_values("original", base), run_values("lamar", base + 0.02), run_values("placebo", other)]
+    table = bucket_table(runs, halves(200), CHOSEN, CHANCE)
+    assert table.filter(bucket="0", metric="mrr", run="m-lamar")["against"].to_list() == ["", "m-original", "m-placebo"]
+
+
+def test_a_run_that_repeats_another_has_no_rows_of_its_own():
+    original, lamar = runs_with_help_for_the_rare()
+    table = bucket_table([original, lamar, replace(lamar, run="m-lamar-longer")], halves(200), CHOSEN, CHANCE)
+    assert table["run"].unique(maintain_order=True).to_list() == ["m-original", "m-lamar"]
+
+
 def test_the_groups_of_a_dataset(tmp_path):
     tables = {
         "items": {

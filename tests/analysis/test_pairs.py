@@ -2,7 +2,7 @@
 
 from made_up import signature
 
-from lamar.analysis.pairs import pairs
+from lamar.analysis.pairs import distinct, pairs
 
 
 def test_signals_are_compared_with_no_signals_and_with_the_same_ones_under_a_control():
@@ -18,3 +18,10 @@ def test_other_models_settings_and_signals_are_not_compared():
         "signals": signature("placebo", signals={"writer": "another"}),
     }
     assert pairs({"lamar": lamar, **others}) == []
+
+
+def test_the_same_comparison_is_made_once():
+    compared = [("lamar", "original"), ("lamar-longer", "original-longer"), ("lamar-longer", "placebo-longer")]
+    repeats = {"lamar-longer": "lamar", "original-longer": "original"}
+    assert distinct(compared, repeats) == [compared[0], compared[2]]
+    assert distinct(compared, {}) == compared

@@ -60,6 +60,18 @@ def test_a_judge_is_reported_beside_the_people_and_never_among_them():
     assert told["usefulness"]["alpha"] == 1
 
 
+def test_a_judge_is_compared_with_the_median_of_the_people_whose_own_disagreement_is_theirs():
+    ann, bob, eve = (
+        Rater(name, {"relevancy": given, "usefulness": given})
+        for name, given in (("ann", [1, 1, 0, 0]), ("bob", [1, 0, 0, 0]), ("eve", [1, 1, 1, 0]))
+    )
+    judge = Rater("judge-llm", {"relevancy": [1, 1, 0, 0], "usefulness": [0, 0, 1, 1]})
+    found = summarise([ann, bob, eve, judge], 4)
+    assert 0 < found["relevancy"]["alpha"] < 1
+    assert found["judges"][0]["relevancy"]["alpha"] == 1
+    assert found["judges"][0]["usefulness"]["alpha"] < 0
+
+
 def test_what_a_judge_said_unreadably_is_left_out(tmp_path):
     write(tmp_path, "ann", [("1", "1"), ("0.5", "0"), ("0", "1")])
     write(tmp_path, "judge-llm", [("1", ""), ("", ""), ("0", "1")])

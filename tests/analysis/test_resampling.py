@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lamar.analysis import resampling
-from lamar.analysis.resampling import bootstrap_means, bootstrap_seeds, holm, interval, randomisation
+from lamar.analysis.resampling import bootstrap_means, holm, interval, randomisation
 
 RNG = np.random.default_rng
 
@@ -81,14 +81,6 @@ def test_false_alarms_of_the_bootstrap_interval():
 def test_a_planted_effect_is_found():
     planted = RNG(13).laplace(0.5, size=(150, 200))
     assert (randomisation(planted, 2000, seed=0) < 0.05).mean() > 0.95
-
-
-def test_drawing_seeds_has_the_variance_of_their_mean():
-    means = np.tile([1.0, 2.0, 6.0], (200_000, 1))
-    drawn = bootstrap_seeds(means, RNG(0))
-    assert drawn.mean() == pytest.approx(3, abs=0.02)
-    assert drawn.var() == pytest.approx(np.var([1, 2, 6], ddof=1) / 3, rel=0.02)
-    assert np.array_equal(bootstrap_seeds(means[:9, :1], RNG(0)), means[:9, 0])
 
 
 def test_holm_by_hand():

@@ -1,12 +1,13 @@
 """Verdicts on pairs with and without a planted effect, and two kinds of chance."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_up import run_values
 
-from lamar.analysis.significance import significance
+from lamar.analysis.significance import pair_table, run_table, significance
 from lamar.params import Significance
 
 CHOSEN = Significance(seed=0, resamples=1000, level=0.95)
@@ -52,16 +53,37 @@ def test_with_one_seed_the_chance_is_of_users_alone():
     assert pair["mrr"]["relative"] == pair["mrr"]["relative_users"]
 
 
-def test_the_seeds_own_chance_widens_the_interval_and_stops_false_alarms():
-    """Seeds that differ much make users-only intervals far too narrow; drawing seeds as well mends most of it."""
-    alarms = {"relative_users": 0, "relative": 0}
-    for number in range(100):
-        (pair, _) = significance(simulated(0.0, seeds=5, between_seeds=0.02, number=number), CHOSEN)["pairs"]
-        for kind in alarms:
-            ends = pair["ndcg@10"][kind]
-            alarms[kind] += ends["low"] > 0 or ends["high"] < 0
-    assert alarms["relative_users"] > 30
-    assert alarms["relative"] < 20
+def test_a_comparison_that_would_be_the_same_is_made_once():
+    original, lamar, placebo = simulated(0.05, seeds=3)
+    again = [
+        replace(run, run=f"{run.run}-longer", signature=run.signature | {"settings": {"layers": 3}})
+        for run in (original, lamar)
+    ]
+    other = run_values("placebo", placebo.values[..., 0] + 0.01, settings={"layers": 3})
+    runs = [original, lamar, placebo, *again, replace(other, run="m-placebo-longer")]
+    found = significance(runs, CHOSEN)
+    assert found["repeats"] == {"m-original-longer": "m-original", "m-lamar-longer": "m-lamar"}
+    assert [(pair["run"], pair["against"]) for pair in found["pairs"]] == [
+        ("m-lamar", "m-original"),
+        ("m-lamar", "m-placebo"),
+        ("m-lamar-longer", "m-placebo-longer"),
+    ]
+    assert run_table(found)["run"].unique(maintain_order=True).to_list() == [
+        "m-original",
+        "m-lamar",
+        "m-placebo",
+        "m-placebo-longer",
+    ]
+
+
+def test_the_tables_of_the_plots_have_the_same_numbers():
+    runs = [*simulated(0.05, seeds=3)[:2], run_values("placebo", np.zeros((300, 3)))]
+    found = significance(runs, CHOSEN)
+    table = pair_table(found)
+    assert table.height == 3  # nothing relative to a base of zeros
+    ndcg = found["pairs"][0]["ndcg@10"]
+    assert table.row(0) == ("m-lamar", "m-original", "ndcg@10", *ndcg["relative"].values(), ndcg["significant"])
+    assert run_table(found).row(0) == ("m-original", "ndcg@10", *found["runs"]["m-original"]["ndcg@10"].values())
 
 
 def test_a_base_of_zeros_has_no_ratio_but_a_difference():

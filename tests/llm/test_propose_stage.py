@@ -17,7 +17,7 @@ from stage_process import REPOSITORY, Place
 
 from lamar.cli import main as lamar
 from lamar.signals.generate import shipped_path
-from lamar.signals.proposal import answers_of, proposal_path
+from lamar.signals.prompt import answers_of, proposal_path
 
 IDEA = "Users choose by how a film feels. Recommended feature: Mood."
 GOOD = [

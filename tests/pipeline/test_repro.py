@@ -166,7 +166,12 @@ def copy_sources(root: Path) -> None:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        sources = ("lamar/", "stages/", "models/", "data/own/", "data/ratings/")
+        sources = (
+            "lamar/",
+            "stages/",
+            "models/",
+            *(f"data/{part}/" for part in ("own", "prepared", "ratings", "signals")),
+        )
         wanted = name.startswith((".dvc", ".gitignore", "dvc.yaml", "params.yaml", *sources))
         if wanted and (REPOSITORY / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +255,7 @@ def scratch(copy: Copy) -> Iterator[Copy]:
     """The copy, for a test that changes it: afterwards it is as committed."""
     yield copy
     copy.run("git", "reset", "-q", "--hard")
-    copy.run("dvc", "checkout", "-f", "--allow-missing")  # a report made anew names another revision
+    copy.run("dvc", "checkout", "-f", "--allow-missing")
 
 
 def test_all_stages_ran(copy):
@@ -295,8 +300,11 @@ def test_dvc_shows_metrics_plots_and_the_graph(copy):
     written = {f"metrics/tiny/full/{run}.json": copy.read(f"metrics/tiny/full/{run}.json") for run in RUNS}
     assert {path: shown[path]["data"] for path in written} == written
     assert "metrics/tiny/full/sasrec.json" in copy.run("dvc", "metrics", "show", "--md")
-    page = copy.run("dvc", "plots", "show", "--out", "plots").strip().removeprefix("file://")
+    said = copy.run("dvc", "plots", "show", "--out", "plots").splitlines()  # also that scientific's are not here
+    page = next(line.removeprefix("file://") for line in said if line.startswith("file://"))
     shown = Path(page).read_text()
+    assert "What the signals change in NDCG@10" in shown
+    assert "NDCG@10 of every run" in shown
     assert all(f"metrics/tiny/{name}.csv" in shown for name in ("curves/sasrec", "buckets", "qwen-coder/similarity"))
     shutil.rmtree(copy.root / "plots")
     assert "train@tiny-recformer-lamar" in copy.run("dvc", "dag")
@@ -317,6 +325,20 @@ def test_the_report_shows_every_run(copy):
     assert set(copy.read("report/summary.json")["tiny"]["runs"]) == set(RUNS)
     page = (copy.root / "report/index.html").read_text()
     assert all(title in page for title in ("tiny", "recformer", "Mood and Themes"))
+
+
+def test_a_clone_makes_the_report_from_what_is_committed(copy, tmp_path):
+    """And the page that is published names the commits."""
+    clone = Copy(tmp_path / "clone", copy.environment | {"PYTHONPATH": str(tmp_path / "clone")})
+    subprocess.run(["git", "clone", "-q", str(copy.root), str(clone.root)], check=True)
+    clone.run("dvc", "repro", "-s", "report")
+    assert set(clone.read("report/summary.json")["tiny"]["runs"]) == set(RUNS)
+    page = (clone.root / "report/index.html").read_text()
+    assert "not in this checkout" in page
+    assert "committed in" not in page
+    clone.run("python", "stages/report.py", "--page", "docs/report.html")
+    published = (clone.root / "docs/report.html").read_text()
+    assert f"committed in {clone.run('git', 'log', '-1', '--format=%h', 'metrics').strip()}" in published
 
 
 def test_mlflow_knows_every_seed(copy):

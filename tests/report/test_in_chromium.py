@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from chromium import LOW_CONTRAST, Page, chromium
-from test_report import HOSTILE, root, significance  # noqa: F401 (root is a fixture)
+from test_report import HOSTILE, page_of, root, significance  # noqa: F401 (root is a fixture)
 
 from lamar import params
-from lamar.report.page import chapters, render
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
@@ -24,7 +23,7 @@ def page(root: Path) -> Iterator[Page]:  # noqa: F811
         "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
     )
     written = root / "index.html"
-    written.write_text(render(chapters(root, params.load(REPOSITORY / "params.yaml"))), encoding="utf-8")
+    written.write_text(page_of(root, params.load(REPOSITORY / "params.yaml")), encoding="utf-8")
     with chromium(root) as opened:
         opened.open(written.as_uri())
         yield opened
@@ -37,6 +36,7 @@ SEARCH = "const i = document.querySelector('input[type=search]'); i.value = {}; 
 def test_the_page_works(page):
     """One browser for all of it: it takes a second to start."""
     sorts(page)
+    every_table_sorts(page)
     searches(page)
     is_legible_in_light_and_dark(page)
     fits_a_phone(page)
@@ -56,6 +56,14 @@ def sorts(page: Page) -> None:
     names = page.run(CELLS.format(0))
     assert names == sorted(names)
     assert page.run(f"{heading}.getAttribute('aria-sort')") is None
+
+
+def every_table_sorts(page: Page) -> None:
+    tables = "[...document.querySelectorAll('table')]"
+    assert page.run(f"{tables}.length") > 8
+    assert page.run(
+        f"{tables}.every(one => one.querySelectorAll('thead th button').length === one.rows[0].cells.length)"
+    )
 
 
 def searches(page: Page) -> None:

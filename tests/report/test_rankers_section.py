@@ -11,7 +11,8 @@ from lamar import params
 from lamar.errors import LamarError
 from lamar.evaluation.metrics import METRICS, summarise
 from lamar.evaluation.ranks import SCHEMA, write
-from lamar.report.page import chapters, render, summary
+from lamar.report.chapter import Chapter, chapters
+from lamar.report.page import render, summary
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -44,6 +45,10 @@ class Cells(HTMLParser):
 @pytest.fixture(scope="module")
 def chosen() -> params.Params:
     return params.load(REPOSITORY / "params.yaml")
+
+
+def page(contents: list[Chapter], root: Path) -> str:
+    return render(contents, root, {}, 20)
 
 
 def put(root: Path, pools: str, run: str, greater: list[int], candidates: int, seeds: int = 1) -> pl.DataFrame:
@@ -85,9 +90,8 @@ def put(root: Path, pools: str, run: str, greater: list[int], candidates: int, s
 def test_none_run_yet(tmp_path, chosen):
     put(tmp_path, "full", "sasrec", [3, 4], 50)
     contents = chapters(tmp_path, chosen)
-    page = render(contents)
-    assert "None run yet." in page
-    assert "pool-popularity-small,untuned-small-original" in page
+    assert "None run yet." in page(contents, tmp_path)
+    assert "pool-popularity-small,untuned-small-original" in page(contents, tmp_path)
     assert summary(contents)["ml-100k"]["rankers"] == {}
 
 
@@ -96,7 +100,7 @@ def test_numbers_fall_from_pool_to_pool(tmp_path, chosen):
     for pools, greater, candidates in (("sampled-20", [0, 1], 21), ("sampled-99", [4, 30], 100)):
         put(tmp_path, pools, "pool-popularity", greater, candidates)
     put(tmp_path, "sampled-20", "lora-lamar", [0, 0], 21, seeds=2)
-    tables = Cells(render(chapters(tmp_path, chosen))).tables
+    tables = Cells(page(chapters(tmp_path, chosen), tmp_path)).tables
     assert tables["NDCG@10 by the number of candidates on ml-100k"] == [
         ["NDCG@10 of", "21", "100"],
         ["lora-lamar", "1.0000 ± 0.0000", "–"],
@@ -111,13 +115,13 @@ def test_a_re_ranker_stands_beside_the_first_stage_alone(tmp_path, chosen):
     first = put(tmp_path, "full", "sasrec", [0, 9, 700], 1000)
     put(tmp_path, "sasrec-100", "pool-popularity", [1, 2], 1000)
     contents = chapters(tmp_path, chosen)
-    tables = Cells(render(contents)).tables
+    tables = Cells(page(contents, tmp_path)).tables
     rows = {row[0]: row[1:4] for row in tables["sasrec-100 on ml-100k"]}
     alone = summarise(first.filter(pl.col("user") < 7), "expected")
     assert rows["sasrec alone"] == [f"{alone[name]:.4f}" for name in ("recall@10", "ndcg@10", "mrr")]
     assert rows["pool-popularity"][2] == f"{(1 / 2 + 1 / 3) / 2:.4f}"
     assert "chance" not in rows
-    assert "The target is in 75.0% of the pools." in render(contents)
+    assert "The target is in 75.0% of the pools." in page(contents, tmp_path)
     assert summary(contents)["ml-100k"]["rankers"]["sasrec-100"]["first_stage"]["mrr"] == alone["mrr"]
 
 
@@ -125,7 +129,7 @@ def test_checks_are_shown_and_a_ranker_that_cannot_write_has_dashes(tmp_path, ch
     put(tmp_path, "full", "sasrec", [3, 4], 50)
     for run in ("lora-lamar", "pool-popularity"):
         put(tmp_path, "sampled-20", run, [0, 1], 21)
-    rows = Cells(render(chapters(tmp_path, chosen))).tables["Checks of sampled-20 on ml-100k"]
+    rows = Cells(page(chapters(tmp_path, chosen), tmp_path)).tables["Checks of sampled-20 on ml-100k"]
     assert rows[1:] == [
         ["lora-lamar", "4", "1.25", "50.0%", "8", "2 (25.0%)", "3 (37.5%)"],
         ["pool-popularity", "4", "1.25", "50.0%", "–", "–", "–"],

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from base64 import b64encode
 from hashlib import sha256
@@ -16,15 +17,18 @@ from lamar.errors import LamarError
 from lamar.evaluation.metrics import METRICS
 from lamar.evaluation.ranks import SCHEMA, write
 from lamar.report.browser import largest_moves
-from lamar.report.charts import bars
+from lamar.report.chapter import chapters
+from lamar.report.charts import bars, curves
 from lamar.report.comparison import differences
-from lamar.report.page import chapters, render, summary
-from lamar.report.provenance import revisions
+from lamar.report.evidence import Evidence, read_evidence
+from lamar.report.page import render, summary
+from lamar.report.provenance import origins
 from lamar.report.results import Result
 from lamar.report.ties import Ties
 
 HOSTILE = '<script>alert("x")</script>'
 REPOSITORY = Path(__file__).parents[2]
+NOTHING = Evidence(None, None, None, None)
 
 
 def result(run: str, ndcg: float, std: float = 0.001, seeds: int = 3, **signature) -> Result:
@@ -103,6 +107,10 @@ def chosen() -> params.Params:
     return params.load(REPOSITORY / "params.yaml")
 
 
+def page_of(root: Path, chosen: params.Params) -> str:
+    return render(chapters(root, chosen), root, origins(root, "metrics", commits=False), 20)
+
+
 class Elements(HTMLParser):
     """Every element of a page, and whether all that were opened are closed."""
 
@@ -126,7 +134,7 @@ class Elements(HTMLParser):
 
 
 def test_item_text_is_escaped(root, chosen):
-    page = render(chapters(root, chosen))
+    page = page_of(root, chosen)
     assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;" in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
     assert "used in &lt;i&gt;" in page
@@ -135,7 +143,7 @@ def test_item_text_is_escaped(root, chosen):
 
 
 def test_no_script_runs_but_the_pages_own(root, chosen):
-    page = render(chapters(root, chosen))
+    page = page_of(root, chosen)
     (allowed,) = re.findall(r"script-src 'sha256-([^']+)'", page)
     own = page.rsplit("<script>", 1)[1].split("</script>", 1)[0]
     assert b64encode(sha256(own.encode()).digest()).decode() == allowed
@@ -155,33 +163,62 @@ def test_the_browser_knows_every_item(root, chosen):
     assert largest_moves(chapter.browser, 1) == [(HOSTILE, 7, 10.0, 1.0)]
 
 
-def test_revisions_are_those_of_git(root, chosen):
-    def git(*arguments: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
-
-    git("init")
-    git("add", "metrics")
-    git("commit", "-m", "results")
-    revision = git("log", "-1", "--format=%h").strip()
-    assert revisions(root, "metrics")["metrics/tiny/full/popularity.json"] == revision
-    (root / "metrics/tiny/full/popularity.json").write_text("{}")
-    assert revisions(root, "metrics")["metrics/tiny/full/popularity.json"] == "not committed"
-    assert revisions(root, "metrics")["metrics/tiny/statistics.json"] == revision
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    return subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def test_outside_of_git_there_are_no_revisions(tmp_path):
-    assert revisions(tmp_path, "metrics") == {}
+def test_numbers_are_named_by_their_content_and_on_request_by_their_commit(root, tmp_path_factory):
+    path = root / "metrics/tiny/full/popularity.json"
+    content = f"sha256 {sha256(path.read_bytes()).hexdigest()[:12]}"
+    git(root, "init")
+    git(root, "add", "metrics")
+    git(root, "commit", "-m", "results")
+    commit = git(root, "log", "-1", "--format=%h").strip()
+    name = "metrics/tiny/full/popularity.json"
+    assert origins(root, "metrics", commits=False)[name] == content
+    assert origins(root, "metrics", commits=True)[name] == f"{content}, committed in {commit}"
+    path.write_text("{}")
+    (root / "metrics/tiny/new.json").write_text("{}")
+    found = origins(root, "metrics", commits=True)
+    assert found[name].endswith(", not committed")
+    assert found["metrics/tiny/new.json"].endswith(", not committed")
+    assert found["metrics/tiny/statistics.json"].endswith(f", committed in {commit}")
+
+
+def test_a_shallow_clone_knows_no_commits(root, tmp_path_factory):
+    """Its one commit seems to have made everything."""
+    git(root, "init")
+    for name in ("metrics", "ranks"):
+        git(root, "add", name)
+        git(root, "commit", "-m", name)
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "--depth", "1", root.as_uri(), ".")
+    assert origins(clone, "metrics", commits=True) == origins(root, "metrics", commits=False)
+
+
+def test_outside_of_git_there_are_no_commits(root):
+    assert origins(root, "metrics", commits=True) == origins(root, "metrics", commits=False)
+
+
+def test_the_page_hangs_on_its_inputs_alone(root, chosen):
+    before = page_of(root, chosen)
+    git(root, "init")
+    git(root, "add", "metrics")
+    git(root, "commit", "-m", "results")
+    assert page_of(root, chosen) == before
+    digest = sha256((root / "metrics/tiny/statistics.json").read_bytes()).hexdigest()[:12]
+    assert before.count(f"(sha256 {digest})") == 2  # with the facts, and with the table of all statistics
 
 
 def test_the_page_is_whole_and_asks_nobody(root, chosen):
-    page = render(chapters(root, chosen))
+    page = page_of(root, chosen)
     elements = Elements(page)
     assert elements.open == []
     links = [attrs[name] for _, attrs in elements.found for name in ("href", "src") if name in attrs]
     assert all(link.startswith("#") for link in links)
     assert not re.search(r"https?:|url\(|@import|nan", page)
-    assert page == render(chapters(root, chosen))
+    assert page == page_of(root, chosen)
 
 
 def test_the_page_shows_results_differences_curves_and_statistics(root, chosen):
@@ -202,7 +239,7 @@ def test_the_page_shows_results_differences_curves_and_statistics(root, chosen):
 
 def test_without_the_data_the_numbers_stay(root, chosen):
     (root / "data/signals/tiny/writer.parquet").unlink()
-    page = render(chapters(root, chosen))
+    page = page_of(root, chosen)
     assert "not in this checkout" in page
     assert "kept share" in page
 
@@ -231,14 +268,13 @@ def test_a_judge_stands_apart_from_the_people(root, chosen):
     ratings.write_text(json.dumps({"items": 2, "raters": 0, "judges": [judge]}))
     text = words(root, chosen)
     assert "Not yet rated." in text
-    assert "writer wrote them itself 1 answers could be read relevancy 1.50 75.0% not yet rated" in text
+    assert "writer (wrote them itself) relevancy 1.50 75.0% not yet rated 1 of 2" in text
     people = {question: told | {"alpha": 0.5} for question in ("relevancy", "usefulness")}
     agreeing = judge | {"read": 2, "usefulness": told | {"alpha": -0.25}}
     ratings.write_text(json.dumps({"items": 2, "raters": 3, "judges": [agreeing], **people}))
     text = words(root, chosen)
-    assert "3 people, each signal 0, 0.5 or 1" in text
-    assert "relevancy 1.50 75.0% 0.50" in text
-    assert "usefulness 1.50 75.0% -0.25" in text
+    assert "writer 3 people relevancy 1.50 75.0% 0.50" in text
+    assert "writer (wrote them itself) usefulness 1.50 75.0% -0.25 2 of 2" in text
 
 
 def test_times_are_shown_for_the_ranks_they_were_taken_of(root, chosen):
@@ -246,7 +282,7 @@ def test_times_are_shown_for_the_ranks_they_were_taken_of(root, chosen):
     times = {"recformer-lamar": {"machine": "a laptop", "ranks": digest, "seconds": {"0": 300.0, "1": 420.0, "2": 0.0}}}
     (root / "metrics/tiny/times.json").write_text(json.dumps(times))
     text = words(root, chosen)
-    assert "recformer-lamar 0.0505 12 min 4.0 min 2 2,400 40 0.25" in text
+    assert "recformer-lamar 0.0505 12.0 4.0 2 2,400 40 0.25" in text
     assert "by the clock, on a laptop;" in text
     write_ranks(root, "recformer-lamar", [1, 79])
     assert "recformer-lamar 0.0505 not recorded" in words(root, chosen)
@@ -254,7 +290,7 @@ def test_times_are_shown_for_the_ranks_they_were_taken_of(root, chosen):
 
 def words(root: Path, chosen: params.Params) -> str:
     """The text of the page."""
-    return " ".join(re.sub(r"<[^>]+>", " ", render(chapters(root, chosen))).replace("&nbsp;", " ").split())
+    return " ".join(re.sub(r"<[^>]+>", " ", page_of(root, chosen)).replace("&nbsp;", " ").split())
 
 
 def significance() -> dict:
@@ -268,6 +304,7 @@ def significance() -> dict:
         "users": 100,
         "resamples": 1000,
         "level": 0.95,
+        "repeats": {},
         "runs": {"recformer-lamar": {"ndcg@10": {"value": 0.0505, "low": 0.04, "high": 0.06}}},
         "pairs": [pair | no, pair | {"against": "recformer-placebo"} | metrics],
     }
@@ -280,18 +317,71 @@ def test_summary(root, chosen):
     assert tiny["runs"]["recformer-lamar"]["seeds"] == 3
     against_original, against_placebo = tiny["differences"]
     assert against_original["against"] == "recformer-original"
-    assert against_original["ndcg@10"] == {"relative": 0.01, "noise": True}  # 0.0005 / 0.050, deviation 0.002
-    assert against_placebo["ndcg@10"] == {"relative": 0.25, "noise": False}  # 0.0101 / 0.0404
+    assert against_original["ndcg@10"] == 0.01  # 0.0005 / 0.050
+    assert against_placebo["ndcg@10"] == 0.25  # 0.0101 / 0.0404
+    writer = tiny["signals"]["writer"]
+    assert writer["quality"]["kept"] == 1
+    assert writer["similarity"] == {"small": [(0.6, 3, 0.75), (0.9, 0, 0.0)]}
 
 
-def test_a_difference_from_one_seed_is_noise():
-    (only,) = differences([result("m-original", 0.1, std=0.0, seeds=1), result("m-lamar", 0.9)])
-    assert only.changes["ndcg@10"].noise
+def test_a_run_that_repeats_another_is_marked_and_compared_once(root, chosen):
+    longer = {"settings": {"layers": 2, "patience": 10}}
+    for name in ("recformer-original", "recformer-lamar"):
+        again = result(name, 0.05, **longer)
+        path = root / f"metrics/tiny/full/{name}-longer.json"
+        path.write_text(json.dumps(again.metrics))
+        path.with_suffix(".signature.json").write_text(json.dumps(again.signature))
+    (chapter,) = chapters(root, chosen)
+    assert [(one.new.run, one.base.run) for one in chapter.differences] == [
+        ("recformer-lamar", "recformer-original"),
+        ("recformer-lamar", "recformer-placebo"),
+        ("recformer-lamar-longer", "recformer-original-longer"),
+    ]
+    repeats = {f"{name}-longer": name for name in ("recformer-original", "recformer-lamar")}
+    (root / "metrics/tiny/significance.json").write_text(json.dumps(significance() | {"repeats": repeats}))
+    (chapter,) = chapters(root, chosen)
+    assert len(chapter.differences) == 2
+    assert "every rank as of recformer-lamar" in words(root, chosen)
+
+
+def test_the_dataset_with_most_users_comes_first(root, chosen):
+    for number, dataset in enumerate(("few", "many")):
+        shutil.copytree(root / "metrics/tiny", root / "metrics" / dataset)
+        path = root / "metrics" / dataset / "statistics.json"
+        path.write_text(json.dumps({"users": 12000 + 1000 * number}))
+    assert [chapter.name for chapter in chapters(root, chosen)] == ["many", "tiny", "few"]
+    assert [chapter.name for chapter in chapters(root, chosen, ["few"])] == ["few"]
+
+
+def test_groups_that_are_too_small_are_named(root, chosen):
+    (root / "metrics/tiny/significance.json").write_text(json.dumps(significance()))
+    (root / "metrics/tiny/buckets.csv").write_text(
+        "by,bucket,users,run,against,metric,value,low,high\n"
+        "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
+        "history,> 50,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
+    )
+    assert "fewer than 20 users say nothing and are left out: popularity 0, popularity 1–5, popularity 6–20, " in words(
+        root, chosen
+    )
+    assert "popularity &gt; 20 recformer-lamar against recformer-placebo 1,234 +0.0100 −0.0100 to +0.0300" in words(
+        root, chosen
+    )
+
+
+def test_the_papers_ratings_stand_beside_those_of_its_datasets_only(tmp_path):
+    rated = {dataset: read_evidence(tmp_path, dataset).rated for dataset in ("scientific", "ml-100k")}
+    assert rated["scientific"]["systems"]["GPT"] == {"relevancy": 14.63, "usefulness": 13.67}
+    assert rated["ml-100k"] is None
+
+
+def test_the_papers_films_are_those_with_storylines(tmp_path):
+    assert read_evidence(tmp_path, "ml-1m-storylines").paper["table"] == "Table 6"
+    assert read_evidence(tmp_path, "ml-1m").paper is None
 
 
 def test_runs_of_other_settings_or_models_are_not_compared():
     other = result("recformer-original", 0.1, settings={"layers": 3})
-    assert differences([other, result("sasrec-original", 0.1), result("recformer-lamar", 0.9)]) == []
+    assert differences([other, result("sasrec-original", 0.1), result("recformer-lamar", 0.9)], {}) == []
 
 
 def test_what_ties_with_the_target_is_said_where_it_is_much(root, chosen):
@@ -301,7 +391,7 @@ def test_what_ties_with_the_target_is_said_where_it_is_much(root, chosen):
     (chapter,) = chapters(root, chosen)
     assert chapter.ties["popularity"] == Ties(median=30.0, mean=60.0, others=200)
     assert chapter.ties["recformer-lamar"] == Ties(median=0.0, mean=0.0, others=199)
-    text = " ".join(re.sub(r"<[^>]+>", " ", render([chapter])).split())
+    text = " ".join(re.sub(r"<[^>]+>", " ", page_of(root, chosen)).split())
     expected = "share theirs with 30 other candidates or more, on average with 60.0 of 200 (30.0%)."
     assert f"popularity gives many items one score: half of the targets {expected}" in text
     assert "recformer-lamar gives many items" not in text
@@ -313,23 +403,42 @@ def test_what_ties_with_the_target_is_said_where_it_is_much(root, chosen):
 def test_a_run_that_trains_nothing_is_made_by_its_own_stage(root, chosen):
     path = root / "metrics/tiny/full/popularity.signature.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "taxrec"}))
-    page = render(chapters(root, chosen))
+    page = page_of(root, chosen)
     assert "python stages/taxrec.py tiny popularity" in page
     assert "python stages/train.py tiny recformer-lamar" in page
 
 
+def test_a_model_of_another_dataset_is_made_by_transfer(root, chosen):
+    made = result("zesrec-lamar", 0.05, settings={"source": "games"})
+    path = root / "metrics/tiny/full/zesrec-lamar-from-games.json"
+    path.write_text(json.dumps(made.metrics))
+    path.with_suffix(".signature.json").write_text(json.dumps(made.signature))
+    page = page_of(root, chosen)
+    assert (
+        "python stages/transfer.py tiny games zesrec-lamar; python stages/evaluate.py tiny zesrec-lamar --source games"
+        in page
+    )
+
+
 def test_bars():
-    chart = bars(RESULTS)
+    chart = bars(RESULTS, NOTHING)
     assert [bar.result.run for bar in chart.bars] == ["recformer-original", "recformer-lamar", "recformer-placebo"]
-    full = (0.0505 + 0.002) * 1.06  # the longest whisker and its headroom
+    full = 0.0505 * 1.06  # the longest bar and its headroom
     assert chart.reference == pytest.approx(100 * 0.02 / full, abs=0.01)
     assert chart.bars[1].width == pytest.approx(100 * 0.0505 / full, abs=0.01)
-    assert chart.bars[1].low == pytest.approx(100 * 0.0485 / full, abs=0.01)
+    assert chart.bars[1].whisker is None
 
 
-def test_curves(root, chosen):
-    (chapter,) = chapters(root, chosen)
-    validation, loss = chapter.curves
+def test_bars_have_intervals_and_leave_out_what_repeats_another_run():
+    evidence = Evidence(significance() | {"repeats": {"recformer-placebo": "recformer-original"}}, None, None, None)
+    first, second = bars(RESULTS, evidence).bars
+    full = 0.06 * 1.06  # the longest whisker and its headroom
+    assert first.whisker is None
+    assert second.whisker == pytest.approx((100 * 0.04 / full, 100 * 0.02 / full), abs=0.01)
+
+
+def test_curves(root):
+    validation, loss = curves(root / "metrics/tiny/curves", RESULTS)
     first, second = validation.lines
     assert len(first.points.split()) == 3  # the first point twice, and the epoch with no validation left out
     assert len(set(second.points.split())) == 1

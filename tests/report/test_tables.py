@@ -1,5 +1,7 @@
 """Tables as text; those of the README and of docs/ are those of the committed metrics."""
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,17 +9,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from test_report import RESULTS, result
+from test_report import NOTHING, RESULTS, page_of, result, root, significance  # noqa: F401 (root is a fixture)
 
 from lamar import params
 from lamar.cli import main, table
-from lamar.report.evidence import Evidence, letters, marks, read_evidence
-from lamar.report.results import load_results
-from lamar.report.tables import FORMATS, TABLES, Table, buckets_table, latex, main_table, markdown, significance_table
+from lamar.report.chapter import Chapter, chapters
+from lamar.report.comparison import differences
+from lamar.report.evidence import Evidence, letters, marks
+from lamar.report.results import Result
+from lamar.report.tables import TABLES, buckets_table, changes_table, groups_table, main_table, significance_table
+from lamar.report.text import FORMATS, Table, latex, markdown
 
 PAGES = "".join(page.read_text() for page in [Path("README.md"), *Path("docs").glob("*.md")])
 SHOWN = [part.split(" -->", 1)[0] for part in PAGES.split("<!-- table:")[1:]]
-NOTHING = Evidence(None, None, None)
 
 
 def ends(value: float, low: float, high: float) -> dict[str, float]:
@@ -42,6 +46,7 @@ FOUND = Evidence(
         "users": 100,
         "resamples": 1000,
         "level": 0.95,
+        "repeats": {},
         "runs": {"recformer-lamar": {"ndcg@10": ends(0.0505, 0.04, 0.06)}},
         "pairs": [
             pair("recformer-lamar", "recformer-original", significant=False),
@@ -62,13 +67,19 @@ FOUND = Evidence(
         }
     ),
     None,
+    None,
 )
+
+
+def chapter(results: list[Result], evidence: Evidence) -> Chapter:
+    made = differences(results, {})
+    return Chapter("tiny", results, {}, made, [], [], [], {}, [], evidence, None, [])
 
 
 @pytest.mark.parametrize("dataset", SHOWN)
 def test_pages_show_the_committed_metrics(dataset: str) -> None:
-    results = load_results(Path("metrics"), list(params.load().runs))[dataset]
-    made = markdown(main_table(dataset, results, read_evidence(Path(), dataset)))
+    (shown,) = chapters(Path(), params.load(), [dataset])
+    made = "".join(map(markdown, main_table(shown)))
     assert f"<!-- table:{dataset} -->\n{made}<!-- /table -->" in PAGES
 
 
@@ -76,29 +87,59 @@ def test_the_main_table_marks_significant_differences_by_letters() -> None:
     assert letters(FOUND) == {"recformer-original": "a", "recformer-placebo": "b"}
     assert marks(RESULTS[2], "ndcg@10", FOUND) == "b"
     assert marks(RESULTS[2], "auc", FOUND) == ""
-    rows = {row[0]: row for row in main_table("tiny", RESULTS, FOUND).rows}
+    rows = {row[0]: row for row in main_table(chapter(RESULTS, FOUND))[0].rows}
     assert rows["recformer-lamar"][1:4] == ["3", "0.0505 ± 0.0020 (b)", "0.5000 ± 0.0000"]
     assert "recformer-placebo (b)" in rows
     assert "popularity" in rows
 
 
 def test_without_evidence_there_are_no_letters() -> None:
-    rows = main_table("tiny", [result("sasrec", 0.1, seeds=1)], NOTHING).rows
+    rows = main_table(chapter([result("sasrec", 0.1, seeds=1)], NOTHING))[0].rows
     assert rows == [["sasrec", "1", "0.1000", *["0.5000"] * 5]]
-    assert significance_table("tiny", RESULTS, NOTHING).rows == []
-    assert buckets_table("tiny", RESULTS, NOTHING).rows == []
+    assert significance_table(chapter(RESULTS, NOTHING)) == []
+    assert buckets_table(chapter(RESULTS, NOTHING)) == groups_table(chapter(RESULTS, NOTHING)) == []
 
 
 def test_the_significance_table() -> None:
-    first, _, mrr, *_ = significance_table("tiny", RESULTS, FOUND).rows
-    assert first[:5] == ["recformer-lamar", "recformer-original", "NDCG@10", "+10.0%", "+5.0% to +20.0%"]
-    assert first[5:] == ["users x seeds", "0.0010", "0.0060", "no"]
-    assert mrr[3:5] == ["–", "–"]
+    first, _, mrr, *_ = significance_table(chapter(RESULTS, FOUND))[0].rows
+    assert first[:4] == ["recformer-lamar against recformer-original", "NDCG@10", "+10.0%", "+5.0% to +20.0%"]
+    assert first[4:] == ["+6.0% to +19.0%", "0.0010", "0.0060", "no", "3"]
+    assert mrr[2:5] == ["–", "–", "–"]
 
 
-def test_the_buckets_table_has_the_runs_own_values() -> None:
-    (row,) = buckets_table("tiny", RESULTS, FOUND).rows
-    assert row == ["popularity", "> 20", "1,234", "recformer-lamar", "0.0500", "0.0400 to 0.0600"]
+def test_groups_have_the_runs_own_values_and_the_differences() -> None:
+    (own,) = buckets_table(chapter(RESULTS, FOUND))[0].rows
+    assert own == ["popularity", "> 20", "recformer-lamar", "1,234", "0.0500", "0.0400 to 0.0600"]
+    (row,) = groups_table(chapter(RESULTS, FOUND))[0].rows
+    expected = ["popularity", "> 20", "recformer-lamar against recformer-original", "1,234", "+0.0100"]
+    assert row == [*expected, "−0.0100 to +0.0300"]
+
+
+def test_changes_are_of_all_six_metrics() -> None:
+    first, second = changes_table(chapter(RESULTS, NOTHING))[0].rows
+    assert first == ["recformer-lamar against recformer-original", "+1.0%", *["+0.0%"] * 5]
+    assert second[:2] == ["recformer-lamar against recformer-placebo", "+25.0%"]
+
+
+def test_every_table_of_the_page_can_be_printed(root) -> None:  # noqa: F811
+    """But for letters and intervals, which the page has inside its first table."""
+    found = significance()
+    found["runs"]["recformer-lamar"] |= dict.fromkeys(("recall@10", "mrr"), found["runs"]["recformer-lamar"]["ndcg@10"])
+    (root / "metrics/tiny/significance.json").write_text(json.dumps(found))
+    (root / "metrics/tiny/buckets.csv").write_text(
+        "by,bucket,users,run,against,metric,value,low,high\n"
+        'popularity,> 20,1234,recformer-lamar,"",ndcg@10,0.05,0.04,0.06\n'
+        "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
+    )
+    chosen = params.load()
+    (tiny,) = chapters(root, chosen)
+    captions = {made.caption[:-1] for tables in TABLES.values() for made in tables(tiny)}
+    labels = set(re.findall(r'aria-label="([^"]+)">\n<table', page_of(root, chosen)))
+    assert len(labels) > 8
+    assert labels <= captions
+    assert captions - labels == {"Results on tiny with their intervals"}
+    for made in (made for tables in TABLES.values() for made in tables(tiny)):
+        assert {len(row) for row in made.rows} == {len(made.head)}
 
 
 HOSTILE = Table("A & B", ["x_1", "y"], [["50% {of} #1 \\ ~ ^ $|", "−1 ± 2"]])
@@ -135,3 +176,9 @@ def test_the_command_prints_a_dataset() -> None:
     assert done.exit_code == 0
     assert r"\caption{Results on ml-100k.}" in done.output
     assert "recformer-lamar" in done.output
+
+
+def test_a_table_or_dataset_that_is_not_here_is_one_line() -> None:
+    done = CliRunner().invoke(main, ["table", "main", "--dataset", "ml-99k"])
+    assert done.exit_code == 1
+    assert CliRunner().invoke(main, ["table", "rankers", "--dataset", "ml-100k"]).exit_code == 1

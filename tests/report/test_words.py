@@ -3,23 +3,24 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from lamar.files import write_json
 from lamar.report.costs import own_usage, signal_usage
-from lamar.report.words import duration, percent
+from lamar.report.words import mean, minutes, percent, signed
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0, "–"), (0.1, "0 s"), (47.4, "47 s"), (170.9, "2.8 min"), (5999, "100 min"), (8640, "2.4 h")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+def test_minutes_sort_as_numbers() -> None:
+    assert [minutes(seconds) for seconds in (0, 47.4, 86400)] == ["0.0", "0.8", "1,440.0"]
 
 
 def test_shares_have_a_sign() -> None:
     assert [percent(0.0312), percent(-0.1)] == ["+3.1%", "−10.0%"]
+    assert percent(None) == "–"
+    assert [signed(0.00211), signed(-0.00004)] == ["+0.0021", "−0.0000"]
+
+
+def test_a_mean_has_its_deviation_where_there_are_seeds() -> None:
+    metrics = {"mrr": 0.06111, "mrr_std": 0.002}
+    assert [mean(metrics, "mrr", seeds) for seeds in (1, 3)] == ["0.0611", "0.0611 ± 0.0020"]
 
 
 def test_second_answers_took_the_first_ones_as_well(tmp_path: Path) -> None:

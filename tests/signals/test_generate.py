@@ -213,8 +213,7 @@ def test_nothing_to_verify(asked: list[Question], tiny_llm: LocalGenerator) -> N
 
 def test_the_answers_of_the_project_answer_todays_questions(request: pytest.FixtureRequest) -> None:
     """Fails when a prompt, the sampling or the weights change and the shipped answers do not."""
-    from lamar.signals.prompt import read_prompt
-    from lamar.signals.proposal import answers_of, proposal_path
+    from lamar.signals.prompt import answers_of, proposal_path, read_prompt
 
     root = request.config.rootpath
     params = load(root / "params.yaml")

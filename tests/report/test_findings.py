@@ -1,0 +1,136 @@
+"""docs/findings.md says what metrics/ say: every number of it is computed here, or is a setting."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lamar.files import read_json
+from lamar.report.evidence import Evidence, read_evidence
+from lamar.report.words import mean, percent, signed
+
+TABLES = re.compile("<!-- table:.*?<!-- /table -->", re.DOTALL)  # which test_tables.py compares
+FINDINGS = " ".join(TABLES.sub("", Path("docs/findings.md").read_text()).split())
+RUNS = {name: f"recformer-{name}-products" for name in ("original", "lamar", "placebo")}
+TESTED = ("ndcg@10", "recall@10", "mrr")
+# Numbers that are no results: levels, sizes of models and texts, names, the groups' edges, revisions.
+SETTINGS = {"95%", "Qwen2.5", "1.5B", "96", "256", "9e0aeed", "bfloat16", "1", "5", "6", "20", "BERT4Rec", "S3"}
+SETTINGS |= {"11", "041", "327"}  # of 11,041 and 5,327, what the paper counts
+
+
+@pytest.fixture(scope="module")
+def products() -> Evidence:
+    return read_evidence(Path(), "scientific")
+
+
+def metrics(dataset: str, run: str) -> dict[str, float]:
+    return read_json(Path("metrics", dataset, "full", f"{run}.json"))
+
+
+def pair(evidence: Evidence, run: str, against: str) -> dict:
+    return next(one for one in evidence.pairs if (one["run"], one["against"]) == (run, against))
+
+
+def change(found: dict, bold: bool = False) -> str:
+    ends = found["relative"]
+    text = f"{percent(ends['value'])} ({percent(ends['low'])} to {percent(ends['high'])})"
+    return f"**{text}**" if bold and found["significant"] else text
+
+
+def groups(products: Evidence) -> pl.DataFrame:
+    return products.buckets.filter(metric="ndcg@10").with_columns(pl.col("against").fill_null(""))
+
+
+def group_row(products: Evidence, name: str) -> str:
+    def of(run: str, against: str = "") -> dict:
+        return groups(products).filter(by="popularity", bucket=name, run=run, against=against).row(0, named=True)
+
+    own = [f"{of(RUNS[run])['value']:.4f}" for run in ("original", "lamar")]
+    against = [of(RUNS["lamar"], RUNS[base]) for base in ("original", "placebo")]
+    differences = [f"{signed(one['value'])} ({signed(one['low'])} to {signed(one['high'])})" for one in against]
+    users = f"{against[0]['users']:,}"
+    return f"| {' | '.join([name, users, *own, *differences])} |"
+
+
+def gains(dataset_gains: dict, metrics_: tuple[str, ...]) -> list[float]:
+    """Relative differences of the paper's systems with signals from its Recformer."""
+    base = dataset_gains["Recformer"]
+    with_signals = [values for name, values in dataset_gains.items() if name.startswith("LaMAR")]
+    return [values[name] / base[name] - 1 for values in with_signals for name in metrics_ if name in values]
+
+
+def phrases(products: Evidence) -> list[str]:
+    """What must stand in the text, as the metrics have it."""
+    of = {name: metrics("scientific", run) for name, run in RUNS.items()} | {"sasrec": metrics("scientific", "sasrec")}
+    movies = read_evidence(Path(), "ml-100k")
+    placebos = [metrics("ml-100k", run)["ndcg@10"] for run in ("recformer-placebo", "recformer-placebo-converged")]
+    statistics = read_json(Path("metrics/scientific/statistics.json"))
+    differences = groups(products).filter(pl.col("against") != "")
+    excluding = differences.filter((pl.col("low") > 0) | (pl.col("high") < 0))
+    by_chance = 0.05 * differences.height
+    by_llm = sorted(gains(products.paper["systems"], ("ndcg@10",)))
+    domains = [read_evidence(Path(), name).paper["systems"] for name in products.rated["datasets"]]
+    everywhere = [gain for domain in domains for gain in gains(domain, tuple(domain["Recformer"]))]
+    p = pair(products, RUNS["lamar"], RUNS["original"])["ndcg@10"]["p_holm"]
+    return [
+        f"({statistics['users']:,} users, {statistics['items']:,} items, 3 seeds)",
+        f"NDCG@10 of {mean(of['original'], 'ndcg@10', 3)} on the items' own text",
+        f"{mean(of['lamar'], 'ndcg@10', 3)} with the signal (`lamar`)",
+        f"{mean(of['placebo'], 'ndcg@10', 3)} with the signal of another item",
+        *(
+            f"| `{base}` | {' | '.join(change(pair(products, RUNS['lamar'], RUNS[base])[m], True) for m in TESTED)} |"
+            for base in ("original", "placebo")
+        ),
+        f"NDCG@10 by {signed(of['placebo']['ndcg@10'] - of['original']['ndcg@10'])}, which was",
+        f"(p = {p:.3f} for NDCG@10)",
+        *(group_row(products, name) for name in ("0", "1–5", "6–20", "> 20")),
+        f"for the {differences.height} differences of NDCG@10 on groups, of which {excluding.height} intervals",
+        f"exclude zero and chance alone would let {int(by_chance)} or {int(by_chance) + 1}.",
+        f"NDCG@10 {mean(of['sasrec'], 'ndcg@10', 3)} and MRR {of['sasrec']['mrr']:.4f}, above every Recformer",
+        f"Recall@10 ({mean(of['sasrec'], 'recall@10', 3)}) is below `lamar`'s {mean(of['lamar'], 'recall@10', 3)}.",
+        f"are {percent(by_llm[0])} and {percent(by_llm[1])} in NDCG@10 over Recformer",
+        f"go from {percent(min(everywhere))} to {percent(max(everywhere))}.",
+        f"(ml-100k, {movies.significance['users']} users, one seed)",
+        f"against `original` {change(pair(movies, 'recformer-lamar', 'recformer-original')['ndcg@10'])}, against",
+        f"`placebo` {change(pair(movies, 'recformer-lamar', 'recformer-placebo')['ndcg@10'])}.",
+        f"falls from {placebos[0]:.4f} to {placebos[1]:.4f}, so that",
+        f"{change(pair(movies, 'recformer-lamar-converged', 'recformer-placebo-converged')['ndcg@10'])} above it",
+    ]
+
+
+def test_every_number_is_that_of_the_metrics(products):
+    left = FINDINGS
+    for phrase in phrases(products):
+        assert phrase in left, phrase
+        left = left.replace(phrase, "")
+    numbers = {word.strip(".,:;()*`|") for word in re.findall(r"[\w.@%]*\d[\w.@%]*", left)}
+    metric_names = {"NDCG@10", "Recall@10"}
+    assert numbers - metric_names == SETTINGS
+
+
+def test_what_is_said_in_words_is_so(products):
+    verdicts = {
+        base: [pair(products, RUNS["lamar"], RUNS[base])[metric]["significant"] for metric in TESTED]
+        for base in ("original", "placebo")
+    }
+    assert verdicts == {"original": [False] * 3, "placebo": [True, True, False]}
+    against = groups(products).filter(by="popularity", against=RUNS["original"])
+    assert ((against["low"] < 0) & (against["high"] > 0)).all()
+    largest = against.sort("users").row(-1, named=True)["bucket"]
+    assert largest == "6–20"
+    assert read_evidence(Path(), "ml-100k").repeats == {
+        "recformer-original-converged": "recformer-original",
+        "recformer-lamar-converged": "recformer-lamar",
+    }
+    tried = {path.name.split("-")[0] for path in Path("metrics/scientific/full").glob("*.signature.json")}
+    assert not tried & {"s3rec", "unisrec", "zesrec", "bert4rec", "taxrec"}
+    assert read_json(Path("metrics/scientific/qwen-coder/ratings.json"))["raters"] == 0
+
+
+def test_hardly_any_film_is_rare():
+    """Groups by popularity of too few users are not in the table: what is in it is nearly everybody."""
+    table = read_evidence(Path(), "ml-100k").buckets
+    shown = table.filter(by="popularity", metric="ndcg@10", run="sasrec")
+    assert set(shown["bucket"]) == {"6–20", "> 20"}
+    assert shown["users"].sum() > 0.97 * 943
