@@ -52,9 +52,9 @@ format: env ## let ruff format the code
 page: env ## the report as one file for readers, from the results and data that are here: docs/report.html
 	python stages/report.py --page docs/report.html
 
-screenshot: ## the first screen of the report, for the README (needs chromium): docs/report.png
+screenshot: ## the first screen of docs/report.html, for the README (needs chromium): docs/report.png
 	chromium --headless --no-sandbox --hide-scrollbars --blink-settings=preferredColorScheme=1 --window-size=1200,1000 \
-	  --screenshot=docs/report.png report/index.html
+	  --screenshot=docs/report.png docs/report.html
 
 clean: ## remove the environment; results and downloaded data stay
 	rm -rf $(VENV)
