@@ -32,7 +32,7 @@ from lamar.signals.prompt import load_prompt
 
 REPOSITORY = Path(__file__).parents[2]
 ANSWERS = REPOSITORY / "data/journals/ml-100k/qwen-coder.jsonl"
-RUNS = ["popularity", "sasrec", "recformer-lamar", "recformer-placebo"]
+RUNS = ["sasrec", "recformer-lamar", "recformer-placebo"]
 MADE = [f"data/{name}" for name in ("raw", "prepared", "proposals", "responses", "signals", "sequences")]
 MADE += [f"data/{name}" for name in ("embeddings", "encoded")]
 MADE += [f"models/{name}" for name in ("backbones", "pretrained/games", "tiny")]
