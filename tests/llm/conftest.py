@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from llm_generators import SECRET
 from llm_server import Server
+from stage_process import REPOSITORY, Place, Run
 
 
 @pytest.fixture
@@ -30,3 +32,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a file system can be mounted by root alone")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def run(here: Place, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a stage in this process, which has loaded what stages take long to load, at the place `here`; its status."""
+    monkeypatch.chdir(here.folder)
+    for name in ("OPENAI_API_KEY", "LAMAR_JOURNAL"):
+        monkeypatch.setenv(name, here.environment[name])
+
+    def in_this_process(stage: str) -> int:
+        main = runpy.run_path(str(REPOSITORY / f"stages/{stage}.py"))["main"]
+        with pytest.raises(SystemExit) as ended:
+            main(["ml-100k", "gpt-4o-mini"])
+        return ended.value.code or 0
+
+    return in_this_process

@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import yaml
+from aiohttp import web
 from llm_generators import SECRET
-from llm_server import Server
+from llm_server import Server, completion
 
 from lamar.llm import journal
 from lamar.signals.prompt import load_prompt
 from lamar.signals.proposal import Proposal, write_proposal
 
 REPOSITORY = Path(__file__).parents[2]
+MOODS = [
+    "A quiet drama about two brothers who meet again after the war and learn to forgive each other slowly.",
+    "Bright and hopeful, it follows a young nurse who builds a home for stray dogs beside the sea.",
+    "Dark, patient and cruel: an old judge is hunted through winter forests by the men he once sentenced.",
+    "Light-hearted nonsense in a village school, made for families who want to laugh before going to bed.",
+]
+Run = Callable[[str], int]
+"""Runs a stage; its status."""
 STAGE = [sys.executable, str(REPOSITORY / "stages/generate.py"), "ml-100k", "gpt-4o-mini"]
 RESPONSES = Path("data/responses/ml-100k/gpt-4o-mini.jsonl")
 
@@ -75,3 +85,12 @@ class Place:
 
     def responses(self) -> int:
         return len((self.folder / RESPONSES).read_text().splitlines())
+
+
+async def thinks(_: web.Request, question: str) -> web.Response:
+    """An LLM that proposes Mood, and writes a good signal about every film."""
+    answer = completion(question)
+    about_an_item = "of one item as input" in question
+    idea = "Users choose by how a film feels. Recommended feature: Mood."
+    answer["choices"][0]["message"]["content"] = MOODS[sum(question.encode()) % 4] if about_an_item else idea
+    return web.json_response(answer)

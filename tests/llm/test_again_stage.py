@@ -4,42 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 from llm_server import READ, WRITTEN, Server, completion, says
-from stage_process import REPOSITORY, Place
+from stage_process import Place, Run
 from tiny_encoder import write_encoder
 
 from lamar.llm import journal
 
 GOOD = "A quiet drama about two brothers who meet again after the war and learn to forgive."
-Run = Callable[[str], int]
 
 
 @pytest.fixture
 def here(server: Server, tmp_path: Path) -> Place:
     return Place(tmp_path, server, items=3)
-
-
-@pytest.fixture
-def run(here: Place, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a stage in this process, which has loaded what stages take long to load; its status."""
-    monkeypatch.chdir(here.folder)
-    for name in ("OPENAI_API_KEY", "LAMAR_JOURNAL"):
-        monkeypatch.setenv(name, here.environment[name])
-
-    def in_this_process(stage: str) -> int:
-        main = runpy.run_path(str(REPOSITORY / f"stages/{stage}.py"))["main"]
-        with pytest.raises(SystemExit) as ended:
-            main(["ml-100k", "gpt-4o-mini"])
-        return ended.value.code or 0
-
-    return in_this_process
 
 
 def says_text(text: str):  # noqa: ANN201

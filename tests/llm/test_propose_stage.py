@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import json
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
-from aiohttp import web
 from click.testing import CliRunner
-from llm_server import Server, completion
-from stage_process import REPOSITORY, Place
+from llm_server import Server
+from stage_process import Place, Run, thinks
 
 from lamar.cli import main as lamar
 from lamar.signals.generate import shipped_path
 from lamar.signals.prompt import answers_of, proposal_path
 
-IDEA = "Users choose by how a film feels. Recommended feature: Mood."
-GOOD = [
-    "A warm and funny evening at home with friends who have grown apart and meet again after years.",
-    "Slow, sad and beautiful; two lovers lose each other in a cold city without ever saying why.",
-    "Loud chases through crowded streets, told with a wink, for people who want to forget their day.",
-    "A tense trial in a small town, where a quiet lawyer fights for truth against all his neighbours.",
-]
 PROPOSAL = proposal_path("ml-100k", "gpt-4o-mini")
-Run = Callable[..., int]
-
-
-async def thinks(request: web.Request, question: str) -> web.Response:
-    """Proposes Mood, and writes another good signal about every film."""
-    about_an_item = "of one item as input" in question
-    answer = completion(question)
-    answer["choices"][0]["message"]["content"] = GOOD[len(question) % 2 + 2 * (question[-9] in "02468")]
-    if not about_an_item:
-        answer["choices"][0]["message"]["content"] = IDEA
-    return web.json_response(answer)
 
 
 @pytest.fixture
@@ -59,22 +38,9 @@ def change(folder: Path, *section: str, **changes: object) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
-@pytest.fixture
-def run(here: Place, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a stage in this process, on the named machine; its status."""
-    monkeypatch.setenv("OPENAI_API_KEY", here.environment["OPENAI_API_KEY"])
-
-    def in_this_process(stage: str, machine: str = "author") -> int:
-        monkeypatch.setenv("LAMAR_JOURNAL", str(here.folder / machine))
-        main = runpy.run_path(str(REPOSITORY / f"stages/{stage}.py"))["main"]
-        with pytest.raises(SystemExit) as ended:
-            main(["ml-100k", "gpt-4o-mini"])
-        return ended.value.code or 0
-
-    return in_this_process
-
-
-def test_a_clone_proposes_and_generates_the_same_and_asks_nothing(server: Server, run: Run) -> None:
+def test_a_clone_proposes_and_generates_the_same_and_asks_nothing(
+    server: Server, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("propose") == run("generate") == 0
     proposed, asked = PROPOSAL.read_bytes(), server.requests
     done = CliRunner().invoke(lamar, ["share-answers", "ml-100k", "gpt-4o-mini"])
@@ -83,7 +49,8 @@ def test_a_clone_proposes_and_generates_the_same_and_asks_nothing(server: Server
     assert len(shipped) == asked
     assert answers_of(PROPOSAL) < set(shipped)
     PROPOSAL.unlink()
-    assert run("propose", "clone") == run("generate", "clone") == 0
+    monkeypatch.setenv("LAMAR_JOURNAL", "clone")
+    assert run("propose") == run("generate") == 0
     assert PROPOSAL.read_bytes() == proposed
     assert server.requests == asked
 
@@ -98,7 +65,7 @@ def test_second_answers_are_shared_too(server: Server, run: Run) -> None:
 
 
 def test_an_edited_rule_or_a_new_item_changes_no_prompt_and_asks_nothing(
-    server: Server, here: Place, run: Run, capsys: pytest.CaptureFixture[str]
+    server: Server, here: Place, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("propose") == run("generate") == 0
     proposed, asked = PROPOSAL.read_bytes(), server.requests
@@ -106,7 +73,9 @@ def test_an_edited_rule_or_a_new_item_changes_no_prompt_and_asks_nothing(
     items = Path("data/prepared/ml-100k/items.parquet")
     more = pl.DataFrame({"item_id": ["0a"], "title": ["Film 99"], "genre": ["Drama"]})
     pl.concat([pl.read_parquet(items), more]).write_parquet(items)
-    assert run("propose", "clone") == 0
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("LAMAR_JOURNAL", "clone")
+        assert run("propose") == 0
     assert "data/proposals/ml-100k/gpt-4o-mini.json: stays as it is" in capsys.readouterr().err
     assert PROPOSAL.read_bytes() == proposed
     assert run("generate") == 0

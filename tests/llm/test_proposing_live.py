@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import json
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from aiohttp import web
-from llm_server import READ, WRITTEN, Server, completion
-from stage_process import REPOSITORY, Place
+from llm_server import READ, WRITTEN, Server
+from stage_process import Place, Run, thinks
 
 PROPOSAL = Path("data/proposals/ml-100k/gpt-4o-mini.json")
 USAGE = Path("metrics/ml-100k/gpt-4o-mini/usage.json")
-GOOD = [
-    "A quiet drama about two brothers who meet again after the war and learn to forgive each other slowly.",
-    "Bright and hopeful, it follows a young nurse who builds a home for stray dogs beside the sea.",
-    "Dark, patient and cruel: an old judge is hunted through winter forests by the men he once sentenced.",
-    "Light-hearted nonsense in a village school, made for families who want to laugh before going to bed.",
-]
 EACH = (READ * 0.15 + WRITTEN * 0.60) / 1e6  # USD of an answer at the prices of params.yaml
-Run = Callable[[str], int]
-
-
-async def thinks(_: web.Request, question: str) -> web.Response:
-    """Proposes Mood, and writes a good signal about every film."""
-    answer = completion(question)
-    about_an_item = "of one item as input" in question
-    text = (
-        GOOD[sum(question.encode()) % 4]
-        if about_an_item
-        else "Users choose by how a film feels. Recommended feature: Mood."
-    )
-    answer["choices"][0]["message"]["content"] = text
-    return web.json_response(answer)
 
 
 @pytest.fixture
@@ -47,22 +24,6 @@ def here(server: Server, tmp_path: Path) -> Place:
     params["datasets"]["ml-100k"]["prompt"] = "auto"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return place
-
-
-@pytest.fixture
-def run(here: Place, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a stage in this process; its status."""
-    monkeypatch.chdir(here.folder)
-    for name in ("OPENAI_API_KEY", "LAMAR_JOURNAL"):
-        monkeypatch.setenv(name, here.environment[name])
-
-    def in_this_process(stage: str) -> int:
-        main = runpy.run_path(str(REPOSITORY / f"stages/{stage}.py"))["main"]
-        with pytest.raises(SystemExit) as ended:
-            main(["ml-100k", "gpt-4o-mini"])
-        return ended.value.code or 0
-
-    return in_this_process
 
 
 def test_a_proposal_is_asked_for_live_though_the_signals_come_in_a_batch(
