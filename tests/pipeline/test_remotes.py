@@ -1,4 +1,4 @@
-"""Answers, signals and models by a remote (a folder, a web server, a real S3 server): a clone asks no LLM again."""
+"""Answers, signals and models by a remote (a folder, web, SSH and S3 servers, all real): a clone asks no LLM again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiohttp import web
 from dvc.utils.serialize import modify_yaml
 from http_remote import kept_in
 from llm_server import Server, completion
+from ssh_remote import Door, kept_by
 from test_repro import (
     ANSWERS,
     CATALOGUE,
@@ -46,12 +47,14 @@ class Team:
     server: Server
     folder: Path  # its folders are what the remotes of these names keep; S3 keeps its own
     remotes: list[str]
+    door: Door
 
     def clone(self, folder: Path, **variables: str) -> Copy:
         """A clone on another machine: nothing but git, the raw files and the backbone's mirror is common."""
         own = environment(folder) | {"LAMAR_MIRROR": self.author.environment["LAMAR_MIRROR"]} | S3_KEYS | variables
         for name in ("home", "journal"):
             (folder / name).mkdir()
+        self.door.open_for(folder / "home")
         self.author.run("git", "clone", "-q", ".", str(folder / "copy"))
         made = Copy(folder / "copy", {name: value for name, value in own.items() if name not in KEY.keys() - variables})
         write_catalogue(made.root / "data/own")
@@ -106,12 +109,22 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | None, http: tuple[str, Path]) -> Team:
+def ssh(http: tuple[str, Path]) -> Iterator[Door]:
+    """The SSH server, which keeps its files beside those of the web server."""
+    with kept_by(http[1] / "ssh") as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def team(
+    tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | None, http: tuple[str, Path], ssh: Door
+) -> Team:
     """The author's repository: the LLM asked, everything made, committed and pushed."""
     folder = tmp_path_factory.mktemp("author")
     author = Copy(folder / "copy", environment(folder) | KEY | S3_KEYS)
     for name in ("home", "journal"):
         (folder / name).mkdir()
+    ssh.open_for(folder / "home")
     copy_sources(author.root)
     write_catalogue(author.root / "data/own")
     edit_params(author.root, tiny_backbone(folder / "mirror/backbone"))
@@ -124,7 +137,8 @@ def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | Non
     for key, value in {"user.name": "Test", "user.email": "test@example.org", "commit.gpgsign": "false"}.items():
         author.run("git", "config", key, value)
     address, kept = http
-    remotes = {"folder": str(kept / "folder"), "http": address} | ({"s3": f"s3://{BUCKET}/lamar"} if s3 else {})
+    remotes = {"folder": str(kept / "folder"), "http": address, "ssh": f"ssh://127.0.0.1:{ssh.port}/"}
+    remotes |= {"s3": f"s3://{BUCKET}/lamar"} if s3 else {}
     options = {"http": "method = PUT", "s3": f"endpointurl = {s3}"}
     with (author.root / ".dvc/config").open("a") as config:  # as `dvc remote add` writes it
         for name, url in remotes.items():
@@ -133,10 +147,10 @@ def team(tmp_path_factory: pytest.TempPathFactory, server: Server, s3: str | Non
     commit(author)
     for name in remotes:
         author.run("dvc", "push", "-r", name)
-    return Team(author, server, kept, list(remotes))
+    return Team(author, server, kept, list(remotes), ssh)
 
 
-@pytest.fixture(params=["folder", "http", "s3"])
+@pytest.fixture(params=["folder", "http", "ssh", "s3"])
 def remote(team: Team, request: pytest.FixtureRequest) -> str:
     if request.param not in team.remotes:
         pytest.skip("no S3 server: pip install -e .[dev]")
