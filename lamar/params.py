@@ -520,7 +520,16 @@ class Reading(Section):
     positions_per_user: Positive
 
 
-class RecformerRun(Training, Reading):
+class Divided(Training):
+    """A training whose batches can be learned in parts, the gradients of which add up to those of the batch.
+
+    micro_batch: the rows that are on a device at once; auto: as many as there is memory for; None: all of a batch.
+    """
+
+    micro_batch: Positive | Literal["auto"] | None = None
+
+
+class RecformerRun(Divided, Reading):
     """A fine-tuning of Recformer. `epochs` is of stage one, `second_epochs` of stage two.
 
     next_items: how many items from the target on are targets, all alike.
@@ -582,7 +591,7 @@ class PoolPopularityRun(PoolRun):
     model: Literal["pool-popularity"]
 
 
-class LoraRun(PoolRun, Training):
+class LoraRun(PoolRun, Divided):
     """An LLM that ranks pools of candidates, and its adapter (paper, section 4.2). No epochs: the LLM as it is.
 
     llm: a local generator, whose weights are used; attribute_words: of each attribute; answer: what is learned and

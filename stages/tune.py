@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lamar import launch, params
+from lamar import params
 from lamar.console import say, user_errors
 
 
@@ -22,7 +22,6 @@ def main(dataset: str, run: str) -> None:
     from lamar.rankers.tune import tune
     from lamar.training.examples import read_sequences
 
-    launch.refuse_several(f"stages/tune.py {dataset} {run}")
     chosen = params.load()
     asked = Path("data/pools", dataset, chosen.tune.pools, f"{run}.parquet")
     files = [*sorted(Path("data/sequences", dataset, run).glob("*.parquet")), asked]

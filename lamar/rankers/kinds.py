@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import torch
 
+from lamar import launch
+from lamar.errors import LamarError
 from lamar.llm.local import weights_folder
 from lamar.params import LoraRun, Params, PoolPopularityRun
 from lamar.rankers.lora import LoraRanker
@@ -39,7 +41,12 @@ def count(
 def fine_tune(
     chosen: Params, sequences: Sequences, run: LoraRun, lessons: Lessons, seed: int, watch: Watch
 ) -> LoraRanker:
-    """Fine-tune an adapter of the run's LLM to pick the next item from a pool; with no epochs, the LLM as it is."""
+    """Fine-tune an adapter of the run's LLM to pick the next item from a pool; with no epochs, the LLM as it is.
+
+    Raises LamarError when more processes train together than a batch has prompts.
+    """
+    if launch.processes() > run.batch:
+        raise LamarError(f"params.yaml: batch: {run.batch} prompts are too few for {launch.processes()} processes")
     torch.manual_seed(seed)
     model = _ranker(chosen, sequences.items, run, lessons)
     if run.epochs:

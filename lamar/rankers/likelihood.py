@@ -14,6 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lamar.rankers.attention import Seen
+
+# Of four dimensions, so that transformers makes none of the whole row; and empty, so that a model that does not attend
+# by case fails on it, where it would otherwise see all cases at once.
+NO_MASK = torch.empty(1, 1, 0, 0, dtype=torch.bool)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -25,12 +31,17 @@ class Case:
     @property
     def tokens(self) -> int:
         """How long the case is in a row."""
-        return len(self.question) + sum(map(len, self.answers))
+        return len(self.question) + self.written
+
+    @property
+    def written(self) -> int:
+        """How many tokens its answers have."""
+        return sum(map(len, self.answers))
 
 
 @dataclass(frozen=True)
 class Row:
-    """ids, places: (tokens,); seen: which tokens a token sees, bool (tokens, tokens).
+    """ids, places: (tokens,); cases: what each token sees of its case.
 
     reads: for each token of every answer the token whose prediction it is; writes: the answers' tokens; answer: the
     number of the answer that each belongs to.
@@ -38,7 +49,7 @@ class Row:
 
     ids: Tensor
     places: Tensor
-    seen: Tensor
+    cases: Sequence[Seen]
     reads: Tensor
     writes: Tensor
     answer: Tensor
@@ -48,42 +59,45 @@ def row_of(cases: Sequence[Case]) -> Row:
     """Lay cases side by side."""
     ids: list[int] = []
     places: list[int] = []
-    part: list[int] = []  # of a token: the number of its question or answer
-    owner: list[int] = []  # of a part: the part whose tokens it sees besides its own
     reads: list[int] = []
-    answer: list[int] = []
+    writes: list[int] = []
+    lengths: list[int] = []  # of the answers
     for case in cases:
-        question = len(owner)
-        owner.append(question)
-        last = len(ids) + len(case.question) - 1
-        for number, tokens in enumerate((case.question, *case.answers)):
-            start, first = len(ids), 0 if number == 0 else len(case.question)
+        ids += case.question
+        places += range(len(case.question))
+        last = len(ids) - 1  # the token that every answer of the case follows
+        for tokens in case.answers:
+            reads += [last, *range(len(ids), len(ids) + len(tokens) - 1)]
             ids += tokens
-            places += range(first, first + len(tokens))
-            part += [question + number] * len(tokens)
-            if number > 0:
-                owner.append(question)
-                reads += [last, *range(start, start + len(tokens) - 1)]
-                answer += [len(owner) - 1] * len(tokens)
-    parts, owners = torch.tensor(part), torch.tensor(owner)
-    alike = (parts[:, None] == parts[None]) | (owners[parts][:, None] == parts[None])
-    _, numbers = torch.tensor(answer).unique_consecutive(return_inverse=True)
-    written = torch.isin(parts, torch.tensor(answer))
-    tokens = torch.tensor(ids)
-    return Row(tokens, torch.tensor(places), alike.tril(), torch.tensor(reads), tokens[written], numbers)
+            places += range(len(case.question), len(case.question) + len(tokens))
+            writes += tokens
+            lengths.append(len(tokens))
+    answer = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    seen = [(case.tokens, _seen(case)) for case in cases]
+    return Row(torch.tensor(ids), torch.tensor(places), seen, torch.tensor(reads), torch.tensor(writes), answer)
+
+
+def _seen(case: Case) -> Tensor | None:
+    """Which tokens a token of a case sees, bool (tokens, tokens); None: with one answer, all before it."""
+    if len(case.answers) == 1:
+        return None
+    lengths = torch.tensor([len(case.question), *map(len, case.answers)])
+    part = torch.arange(len(lengths)).repeat_interleave(lengths)  # of a token: 0 for the question, then its answer
+    return ((part[:, None] == part) | (part == 0)).tril()
 
 
 def token_log_likelihoods(model: Any, row: Row) -> Tensor:
     """Natural log of the probability of every answer's token in its place, float32 (answer tokens,).
 
-    `model`: a causal LM of transformers, or one that peft has wrapped. Only the answers' logits are computed: over a
-    vocabulary of 150,000 the question's would cost more than the rest.
+    `model`: a causal LM of transformers that attends `by_case`, or one that peft has wrapped. Only the answers' logits
+    are computed: over a vocabulary of 150,000 the question's would cost more than the rest.
     """
     device = model.device
     logits = model(
         input_ids=row.ids[None].to(device),
         position_ids=row.places[None].to(device),
-        attention_mask=row.seen[None, None].to(device),
+        attention_mask=NO_MASK.to(device),
+        cases=[(tokens, seen if seen is None else seen.to(device)) for tokens, seen in row.cases],
         logits_to_keep=row.reads.to(device),
         use_cache=False,
     ).logits[0]

@@ -14,9 +14,11 @@ from lamar.errors import LamarError
 from lamar.files import write_json, written_whole
 from lamar.llm.greedy import Greedy
 from lamar.params import LoraRun
-from lamar.rankers.likelihood import Case, Row, answer_log_likelihoods, packed, row_of, token_log_likelihoods
+from lamar.rankers.attention import by_case
+from lamar.rankers.likelihood import Case, answer_log_likelihoods, packed, row_of, token_log_likelihoods
 from lamar.rankers.pools import Pool
 from lamar.rankers.prompts import Catalogue
+from lamar.training.processes import process
 
 ADAPTER, SETTINGS = "adapter_model.safetensors", "adapter_config.json"  # as peft names them
 
@@ -38,7 +40,7 @@ class LoraRanker(nn.Module):
         self._run = run
         self._catalogue = catalogue
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        base = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation="sdpa")
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=by_case())
         if run.gradient_checkpointing:
             base.activation_checkpointing_enable({"use_reentrant": False})
         self._adapter = LoraConfig(
@@ -52,15 +54,30 @@ class LoraRanker(nn.Module):
         self._adapter.base_model_name_or_path = name  # peft puts the folder, which is this machine's
         self._train = [self._case(pool, only=place) for pool, place in train]
 
-    def batches(self, rng: np.random.Generator) -> list[Row]:
-        """All training pools, `batch` of them in a row, in random order."""
+    def batches(self, rng: np.random.Generator) -> list[list[Case]]:
+        """All training pools, `batch` at a time, in random order."""
         order = rng.permutation(len(self._train))
         size = self._run.batch
-        return [row_of([self._train[i] for i in order[start : start + size]]) for start in range(0, len(order), size)]
+        return [[self._train[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
 
-    def loss(self, batch: Row) -> Tensor:
-        """Mean negative log-likelihood of the answers' tokens; the question's are read, not learned."""
-        return -token_log_likelihoods(self.llm, batch).mean()
+    def loss(self, batch: Sequence[Case]) -> Tensor:
+        """Mean negative log-likelihood of the answers' tokens; the questions' are read, not learned.
+
+        The cases, or this process's share of them, lie in one row.
+        """
+        likely = token_log_likelihoods(self.llm, row_of(batch[process().share(len(batch))]))
+        return -process().total(likely.sum(), len(batch)) / sum(case.written for case in batch)
+
+    def parts(self, batch: Sequence[Case], rows: int) -> Iterator[tuple[Sequence[Case], float]]:
+        """A batch in parts of at most `rows` prompts, each with its share of the answers' tokens."""
+        whole = sum(case.written for case in batch)
+        for start in range(0, len(batch), rows):
+            part = batch[start : start + rows]
+            yield part, sum(case.written for case in part) / whole
+
+    def heaviest(self, rows: int) -> list[Case]:
+        """The `rows` longest prompts."""
+        return sorted(self._train, key=lambda case: -case.tokens)[:rows]
 
     def renew(self) -> None:
         """Scoring reads nothing but the weights."""

@@ -15,6 +15,7 @@ from lamar.rankers.kinds import KINDS
 from lamar.rankers.pools import Lessons
 from lamar.training.checkpoint import Checkpoints, fingerprint
 from lamar.training.examples import Sequences
+from lamar.training.processes import process
 from lamar.training.run import train
 from lamar.training.watch import Watch
 
@@ -41,7 +42,8 @@ def tune(
 
     def learned(run: Any, lessons: Lessons, seed: int, watch: Watch) -> Any:
         model = learn(run, lessons, seed, watch)
-        model.save(folders[seed])
+        if process().is_main:
+            model.save(folders[seed])
         return model
 
     made_from = {
@@ -51,7 +53,9 @@ def tune(
     }
     checkpoints = Checkpoints(Path(".checkpoints", dataset, run), fingerprint(made_from))
     curve = train(learned, settings, lessons, track, checkpoints).curve
-    with written_whole(Path("metrics", dataset, "curves", f"{run}.csv")) as unfinished:
-        curve.write_csv(unfinished)
-    checkpoints.clear()
+    if process().is_main:
+        with written_whole(Path("metrics", dataset, "curves", f"{run}.csv")) as unfinished:
+            curve.write_csv(unfinished)
+        checkpoints.clear()
+    process().leave()
     return list(folders.values())

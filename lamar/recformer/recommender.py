@@ -77,6 +77,19 @@ class RecformerRecommender(nn.Module):
         likely = log_likelihood(logits, targets.clamp(min=0), self._rivals(users)[mine])
         return -process().gathered((likely * real).sum(1) / real.sum(1), users).mean()
 
+    def parts(self, batch: Examples, rows: int) -> Iterator[tuple[Examples, float]]:
+        """A batch in parts of at most `rows` users, each with its share of them; items are sampled part by part."""
+        for start in range(0, len(batch.targets), rows):
+            targets = batch.targets[start : start + rows]
+            yield Examples(batch.histories[start : start + rows], targets), len(targets) / len(batch.targets)
+
+    def heaviest(self, rows: int) -> Examples:
+        """The `rows` longest histories there are."""
+        longest = np.argsort(-self._lengths(self._train), kind="stable")
+        users = np.resize(longest[:rows], rows)
+        targets = np.stack([np.resize(self._train[user][-1:], self._next_items) for user in users])
+        return Examples([self._train[user] for user in users], targets)
+
     def _rivals(self, users: int) -> Tensor:
         """Items drawn for each of `users` users to tell their targets from, (users, negatives); none: all items."""
         with process().alike():

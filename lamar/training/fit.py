@@ -17,6 +17,7 @@ from lamar.params import Run, Training
 from lamar.training.checkpoint import Checkpoint
 from lamar.training.course import Course, Epoch
 from lamar.training.examples import Split
+from lamar.training.micro_batch import micro_batch
 from lamar.training.processes import process
 
 Scores = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -58,6 +59,7 @@ def fit(
     if not (checkpoint and course.resume(checkpoint)):
         _renew(model, settings)
         course.add(Epoch(0, float("nan"), validation_ndcg(model, sample, settings), 0.0))
+    rows = micro_batch(course, lambda batch: _learn(model, batch, settings))
     for epoch in course.curve[1:]:
         seen(epoch)
     while course.goes_on(epochs):
@@ -65,7 +67,7 @@ def fit(
         if course.curve[-1].epoch > 0:  # the first epoch's is the state just validated
             _renew(model, settings)
         with process().own_chance(*np.ravel(seed), course.curve[-1].epoch):
-            loss = _train_epoch(course, epochs)
+            loss = _train_epoch(course, epochs, rows)
         score = validation_ndcg(model, sample, settings)
         course.add(Epoch(course.curve[-1].epoch + 1, loss, score, time.perf_counter() - started))
         if checkpoint and process().is_main:
@@ -119,21 +121,30 @@ def _renew(model: Trainable, settings: Training) -> None:
         model.renew()
 
 
-def _train_epoch(course: Course, epochs: int) -> float:
-    """One epoch of `epochs`; returns the mean loss of its batches."""
+def _train_epoch(course: Course, epochs: int, rows: int | None) -> float:
+    """One epoch of `epochs`, batches in parts of `rows` rows; returns the mean loss of the batches."""
     model, settings = course.model, course.settings
     batches = model.batches(course.rng)
     course.steps = course.steps or epochs * -(-len(batches) // settings.accumulate)
     model.train()
     losses = []
     for number, batch in enumerate(batches, start=1):
-        with precision(settings):
-            loss = model.loss(batch)
-        (loss / settings.accumulate).backward()
-        losses.append(loss.detach())
+        losses.append(_learn(model, batch, settings, rows))
         if number % settings.accumulate == 0 or number == len(batches):
             course.take_step()
     return float(torch.stack(losses).mean())
+
+
+def _learn(model: Any, batch: Any, settings: Training, rows: int | None = None) -> Tensor:
+    """Add the gradients of a batch, `rows` of its rows at a time (None: all at once); return its mean loss."""
+    parts = model.parts(batch, rows * process().count) if rows else [(batch, 1.0)]
+    losses = []
+    for part, weight in parts:
+        with precision(settings):
+            loss = model.loss(part) * weight
+        (loss / settings.accumulate).backward()
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def _sample(split: Split, users: int) -> Split:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from itertools import accumulate
 from typing import TypeVar
@@ -29,6 +30,7 @@ class Alone:
     """The only process: it has every row."""
 
     is_main = True
+    count = 1
 
     @property
     def device(self) -> torch.device:
@@ -62,6 +64,10 @@ class Alone:
         """Inside `own_chance`, draw for a whole batch what one process would draw, in all processes alike."""
         return nullcontext()
 
+    def least(self, own: int) -> int:
+        """The smallest of the processes' numbers, in all of them."""
+        return own
+
     def leave(self) -> None:
         """Wait until the main process has written everything: the training is over."""
 
@@ -74,7 +80,7 @@ class OneOfSeveral(Alone):
         from accelerate import Accelerator
 
         self._accelerator = Accelerator(cpu=not torch.cuda.is_available())
-        self._index, self._count = self._accelerator.process_index, self._accelerator.num_processes
+        self._index, self.count = self._accelerator.process_index, self._accelerator.num_processes
         self.is_main = self._accelerator.is_main_process
         self._common: dict[str, Tensor] = {}
 
@@ -85,8 +91,8 @@ class OneOfSeveral(Alone):
 
     def _bounds(self, rows: int) -> list[int]:
         """Where each process's rows begin, and the last one's end: none has two more than another."""
-        few, more = divmod(rows, self._count)
-        return list(accumulate((few + (process < more) for process in range(self._count)), initial=0))
+        few, more = divmod(rows, self.count)
+        return list(accumulate((few + (process < more) for process in range(self.count)), initial=0))
 
     def share(self, rows: int) -> slice:
         """As of `Alone`. Where there are too few rows this is the last one, which `gathered` then leaves out.
@@ -116,7 +122,7 @@ class OneOfSeveral(Alone):
 
     def total(self, own: Tensor, rows: int) -> Tensor:
         """As of `Alone`, with the gradients of `gathered`."""
-        return self.gathered(own[None], min(rows, self._count)).sum()
+        return self.gathered(own[None], min(rows, self.count)).sum()
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """As of `Alone`, in one message: hundreds of small ones would take longer."""
@@ -149,6 +155,11 @@ class OneOfSeveral(Alone):
         self._common = random_states()
         set_random_states(own)
 
+    def least(self, own: int) -> int:
+        """As of `Alone`."""
+        with _others():
+            return int(self._accelerator.gather(torch.tensor([own], device=self.device)).min())
+
     def leave(self) -> None:
         """As of `Alone`."""
         with _others():
@@ -168,7 +179,24 @@ def _others() -> Iterator[None]:
         raise LostProcessError(f"another process has ended; run the same command to go on ({reason})") from error
 
 
-@cache
+_apart: ContextVar[Alone | None] = ContextVar("apart", default=None)
+
+
 def process() -> Alone:
     """This process."""
+    return _apart.get() or _started()
+
+
+@cache
+def _started() -> Alone:
     return OneOfSeveral() if launch.processes() > 1 else Alone()
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Inside, this process is on its own: it may fail in what it computes without the others waiting for it."""
+    before = _apart.set(Alone())
+    try:
+        yield
+    finally:
+        _apart.reset(before)

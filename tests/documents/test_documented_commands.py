@@ -143,6 +143,9 @@ lora-small-lamar,lora-small-placebo] evaluate-ranker
         accelerate launch --num_processes 4 stages/pretrain.py games
         dvc commit -f train@ml-100k-recformer-original
     """,
+    "needs several GPUs: tests/rankers/test_tuning_together.py launches two processes on a CPU": """
+        accelerate launch --num_processes 2 stages/tune.py ml-100k lora-original
+    """,
     "needs a GPU": """
         dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.backbones=[minilm,longformer]' \\
           -S matrix.runs=[recformer-paper-original-original,recformer-paper-original-lamar,\\

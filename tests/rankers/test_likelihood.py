@@ -1,10 +1,13 @@
 """Answers read together have the likelihood that each has alone, and packing loses none."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from lamar.rankers.attention import by_case
 from lamar.rankers.likelihood import Case, answer_log_likelihoods, packed, row_of, token_log_likelihoods
 
 WORDS = 50
@@ -21,6 +24,7 @@ def llm() -> Qwen2ForCausalLM:
         num_attention_heads=4,
         num_key_value_heads=2,
         initializer_range=0.3,  # large: every token and its place then matter
+        attn_implementation=by_case(),
     )
     return Qwen2ForCausalLM(config).eval()
 
@@ -54,6 +58,14 @@ def test_answers_in_a_row_have_the_likelihood_they_have_alone(llm):
 
 
 @torch.no_grad()
+def test_a_model_that_would_see_other_cases_fails(llm):
+    plain = Qwen2ForCausalLM(copy.deepcopy(llm.config))
+    plain.set_attn_implementation("sdpa")
+    with pytest.raises(RuntimeError):
+        token_log_likelihoods(plain, row_of(CASES))
+
+
+@torch.no_grad()
 def test_an_answer_is_scored_by_the_mean_over_its_tokens(llm):
     values = answer_log_likelihoods(llm, row_of(CASES))
     expected = [alone(llm, case, number).mean() for case in CASES for number in range(len(case.answers))]
@@ -64,15 +76,16 @@ def test_what_sees_what_by_hand():
     row = row_of([Case([1, 2], [[3, 4], [5]]), Case([6], [[7]])])
     assert row.ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert row.places.tolist() == [0, 1, 2, 3, 2, 0, 1]
-    assert row.seen.int().tolist() == [
-        [1, 0, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0, 0],
-        [1, 1, 0, 0, 1, 0, 0],
-        [0, 0, 0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 0, 1, 1],
+    [(first, seen), second] = row.cases
+    assert first == 5
+    assert seen.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
     ]
+    assert second == (2, None)  # one answer: each token sees all before it
     assert row.reads.tolist() == [1, 2, 1, 5]
     assert row.writes.tolist() == [3, 4, 5, 7]
     assert row.answer.tolist() == [0, 0, 1, 2]

@@ -71,6 +71,20 @@ def write_project(root: Path) -> None:
     save_file({"counts": from_numpy(counts)}, root / "models/ml-100k/popularity/seed-0.safetensors")
 
 
+def run_stages(root: Path, cache: Path, stages: list[tuple[str, ...]]) -> str:
+    """Run stages with their arguments one after the other; what they said."""
+    script = "\n".join(["import sys, importlib", f"sys.path.insert(0, {str(REPOSITORY / 'stages')!r})"])
+    script += f"""
+for stage, *names in {stages!r}:
+    print("stage", stage, *names, file=sys.stderr)
+    importlib.import_module(stage).main(["ml-100k", *names], standalone_mode=False)
+"""
+    environment = {"LAMAR_CACHE": str(cache), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stderr
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, tiny_cache):
     """Everything run once; what each stage said."""
@@ -81,16 +95,7 @@ def project(tmp_path_factory, tiny_cache):
     ranked = [(run, kind) for run in runs for kind in kinds if run != "untuned-tiny" or kind == "sampled-4"]
     stages += [("pools", *names) for names in ranked] + [("tune", run) for run in runs]
     stages += [(stage, *names) for names in ranked for stage in ("rank", "evaluate_ranker")]
-    script = "\n".join(["import sys, importlib", f"sys.path.insert(0, {str(REPOSITORY / 'stages')!r})"])
-    script += f"""
-for stage, *names in {stages!r}:
-    print("stage", stage, *names, file=sys.stderr)
-    importlib.import_module(stage).main(["ml-100k", *names], standalone_mode=False)
-"""
-    environment = {"LAMAR_CACHE": str(tiny_cache), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return root, done.stderr
+    return root, run_stages(root, tiny_cache, stages)
 
 
 def metrics(root: Path, kind: str, file: str) -> dict:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_lora import RUN, pools, ranker
+from test_lora import RUN, moved, pools, ranker
 
 from lamar.rankers.pools import Lessons
 from lamar.training.examples import Split
@@ -45,3 +45,14 @@ def test_padded_training_has_the_same_loss(benchmark, tiny_cache):
     assert 0 <= found["padding_share"] < 0.5
     assert list(found)[-1] == "ratio"
     assert found["tokens_per_second"] > 0
+
+
+def test_packed_and_padded_training_have_the_same_gradients(benchmark, tiny_cache):
+    model = moved(ranker(tiny_cache, train=5), far=0.1).eval()
+    found = []
+    for loss in (benchmark.packed_loss, benchmark.padded_loss):
+        model.zero_grad()
+        loss(model, model._train).backward()
+        found.append(torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]))
+    assert len({case.tokens for case in model._train}) > 1
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5 * found[0].abs().max().item())

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +13,9 @@ import torch
 import worker
 import yaml
 from encoders import saved
-from safetensors.torch import load_file
 from test_pretrain import prepared
 from test_recommender import ITEMS, TITLES, VOCABULARY, tokenizer
-
-from lamar.evaluation import ranks
-from lamar.evaluation.metrics import summarise
+from together import Left, launch
 
 REPOSITORY = Path(__file__).parents[2]
 USERS = 16  # batches of 5, 5, 5 and 1: shares of 3 and 2, and of 1 and none
@@ -76,42 +70,6 @@ def small_params() -> dict:
     return params
 
 
-def launch(folder: Path, *stages: tuple[str, ...], cut: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run stages in two processes, each in a folder of its own; in the last stage the second fails at loss `cut`."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    wanted = [str(folder), str(cut), *map(":".join, stages)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    command = [*launcher, "--main_process_port", "0", str(Path(worker.__file__)), *wanted]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-
-
-@dataclass
-class Left:
-    """What a process left in its folder."""
-
-    folder: Path
-
-    def losses(self, stage: str) -> list[float]:
-        return [json.loads(line) for line in (self.folder / f"{stage}.jsonl").read_text().splitlines()]
-
-    def chance(self) -> dict[str, list[float]]:
-        return json.loads((self.folder / "chance.json").read_text())
-
-    def metrics(self) -> dict[str, float]:
-        return summarise(ranks.read(self.folder / "ranks/ml-100k/full/tiny.parquet"), "expected")
-
-    def curve(self, path: str) -> np.ndarray:
-        return pl.read_csv(self.folder / path).to_numpy()
-
-    def weights(self, path: str) -> dict[str, torch.Tensor]:
-        return load_file(self.folder / path)
-
-    def written(self) -> set[str]:
-        """Its files but those that were there and its record."""
-        found = {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
-        return {name for name in found if not name.startswith(("data/", "models/backbones/")) and "/" in name}
-
-
 @dataclass
 class Trainings:
     """Of one process, and of two: cut off, and gone on."""
@@ -154,7 +112,8 @@ def test_every_loss_of_fine_tuning_is_that_of_one_process_though_it_was_cut_off(
 
 
 def test_metrics_and_learning_curves_agree(trainings):
-    assert trainings.main.metrics() == pytest.approx(trainings.alone.metrics(), rel=1e-5)
+    ranked = "ml-100k/full/tiny"
+    assert trainings.main.metrics(ranked) == pytest.approx(trainings.alone.metrics(ranked), rel=1e-5)
     for path in ("metrics/ml-100k/curves/tiny.csv", "models/pretrained/tiny-circle/curve.csv"):
         np.testing.assert_allclose(trainings.main.curve(path), trainings.alone.curve(path), rtol=1e-5)
 
