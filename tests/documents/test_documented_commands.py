@@ -23,6 +23,7 @@ lamar table significance --dataset ml-100k
 lamar table significance --dataset scientific
 lamar table buckets --dataset scientific
 lamar table main --dataset ml-100k --format latex
+lamar table runs --dataset scientific
 """
 
 # In a clone of the repository, in this order.
