@@ -95,12 +95,11 @@ def recbole(python: str, folder: Path, model: str, settings: dict[str, Any]) -> 
         with tempfile.TemporaryDirectory() as scratch, open(Path(scratch, "errors"), "w+") as errors:
             environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
             arrays = Path(scratch, "ranks.npz")
-            started = subprocess.Popen(
-                [*command, str(arrays)], cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-            )
-            for line in started.stdout:
-                tell(line.strip())
-            if started.wait():
+            options = {"cwd": scratch, "env": environment, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
+            with subprocess.Popen([*command, str(arrays)], **options) as started:
+                for line in started.stdout:
+                    tell(line.strip())
+            if started.returncode:
                 errors.seek(0)
                 last = (errors.read().strip().splitlines() or ["no message"])[-1]
                 raise LamarError(f"RecBole's {model} ended with {started.returncode}: {last}")
