@@ -47,14 +47,18 @@ SHOWN = ("ndcg@10", "recall@10")
 # RecBole's defaults, and the values of its pages on tuning these two models that change one of them.
 DEFAULT = "default"
 TUNED = {
-    "rate-0.005": {"learning_rate": 0.005},
-    "rate-0.0005": {"learning_rate": 0.0005},
+    **{f"rate-{rate}": {"learning_rate": rate} for rate in (0.01, 0.005, 0.0005, 0.0001)},
     "one-layer": {"n_layers": 1},
     "one-head": {"n_heads": 1},
 }
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "SASRec": {DEFAULT: {}, "dropout-0.2": {"hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2}} | TUNED,
-    "BERT4Rec": {DEFAULT: {}, "dropout-0.5": {"hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5}} | TUNED,
+    "SASRec": {
+        DEFAULT: {},
+        "dropout-0.2": {"hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2},
+        "three-layers": {"n_layers": 3},
+        **TUNED,
+    },
+    "BERT4Rec": {DEFAULT: {}, "dropout-0.5": {"hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5}, **TUNED},
     POPULARITY: {DEFAULT: {}},
 }
 
@@ -274,7 +278,7 @@ def read_prepared(dataset: str, work: Path) -> Sequences:
 @click.argument("dataset")
 @click.option("--python", default=".references/bin/python", show_default=True, help="Of RecBole's environment.")
 @click.option("--model", "models", multiple=True, type=click.Choice(list(RUNS)), help="Without it: all.")
-@click.option("--defaults", is_flag=True, help="Of RecBole's settings the defaults alone: a sixth of the trainings.")
+@click.option("--defaults", is_flag=True, help="Try RecBole's defaults alone, not what it documents for tuning.")
 @click.option("--seeds", default=5, show_default=True, help="How many.")
 @click.option("--epochs", default=0, help="At most, of both sides; without it RecBole's 300 and ours of params.yaml.")
 @user_errors
