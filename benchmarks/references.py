@@ -161,7 +161,7 @@ def check(path: Path, users: Users, items: int) -> None:
         order = np.argsort(found["user"])
         theirs = {name: found[name][order] for name in ("user", "item", "greater", "equal", "candidates", "histories")}
     longest = theirs["histories"].shape[1]
-    cut = np.full_like(theirs["histories"], -1)
+    cut = np.full((len(users.ids), longest), -1)
     for row, history in zip(cut, users.test.histories, strict=True):
         row[: min(longest, len(history))] = history[-longest:]
     greater, equal, candidates = popularity_ranks(users, items)
@@ -211,7 +211,7 @@ def table(models: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared on one dataset. work: where trained seeds are kept; epochs: at most, 0 for no limit.
+    """What is compared on one dataset. work: where trained seeds are kept; epochs: at most, of both sides.
 
     defaults: RecBole's defaults alone, without its tuned settings.
     """
@@ -221,7 +221,7 @@ class Comparison:
     work: Path
     sequences: Sequences
     seeds: Sequence[int]
-    epochs: int
+    epochs: int | None
     defaults: bool
 
     @property
@@ -279,10 +279,12 @@ def read_prepared(dataset: str, work: Path) -> Sequences:
 @click.option("--python", default=".references/bin/python", show_default=True, help="Of RecBole's environment.")
 @click.option("--model", "models", multiple=True, type=click.Choice(list(RUNS)), help="Without it: all.")
 @click.option("--defaults", is_flag=True, help="Try RecBole's defaults alone, not what it documents for tuning.")
-@click.option("--seeds", default=5, show_default=True, help="How many.")
-@click.option("--epochs", default=0, help="At most, of both sides; without it RecBole's 300 and ours of params.yaml.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How many.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="At most, of both sides; else RecBole's 300 and params.yaml's."
+)
 @user_errors
-def main(dataset: str, python: str, models: Sequence[str], defaults: bool, seeds: int, epochs: int) -> None:
+def main(dataset: str, python: str, models: Sequence[str], defaults: bool, seeds: int, epochs: int | None) -> None:
     """Write benchmarks/results/references-DATASET.json (with --epochs: references-DATASET-EPOCHS-epochs.json)."""
     if not Path(python).exists():
         raise LamarError(f"{python}: no such file; make RecBole's environment (docs/baselines.md) or name its --python")

@@ -118,6 +118,14 @@ def test_what_differs_is_not_compared(benchmark, prepared, name):
         benchmark.check(other, sequences.users, ITEMS)
 
 
+def test_a_user_whom_recbole_leaves_out_is_seen(benchmark, prepared):
+    sequences = benchmark.read_prepared("tiny", prepared / "work")
+    with np.load(written(benchmark, sequences, prepared / "ranks.npz")) as found:
+        np.savez(prepared / "fewer.npz", **{name: found[name][1:] for name in found})
+    with pytest.raises(LamarError, match="another user"):
+        benchmark.check(prepared / "fewer.npz", sequences.users, ITEMS)
+
+
 def test_a_python_without_recbole_is_one_line_and_leaves_nothing(benchmark, prepared):
     done = CliRunner().invoke(benchmark.main, ["tiny", "--python", sys.executable, "--seeds", "1"])
     assert done.exit_code == 1
