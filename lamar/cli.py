@@ -161,7 +161,19 @@ def _foreseen_questions(chosen: Params, dataset: str, generator: str) -> tuple[l
 
 # As in lamar/report/tables.py, which is not imported for other commands.
 TABLE_NAMES = (
-    *("main", "intervals", "changes", "significance", "groups", "buckets", "paper", "costs", "statistics", "quality"),
+    *(
+        "main",
+        "runs",
+        "intervals",
+        "changes",
+        "significance",
+        "groups",
+        "buckets",
+        "paper",
+        "costs",
+        "statistics",
+        "quality",
+    ),
     *("ratings", "judges", "similarity", "templates", "examples", "moves", "rankers", "made"),
 )
 

@@ -42,6 +42,11 @@ class Evidence:
         """Value, low and high of a run's metric; None where there is none."""
         return (self.significance or {"runs": {}})["runs"].get(run, {}).get(metric)
 
+    def tested(self, run: str, against: str, metric: str) -> dict[str, Any] | None:
+        """What was found of a pair's metric; None where the pair was not compared."""
+        found = (pair[metric] for pair in self.pairs if (pair["run"], pair["against"]) == (run, against))
+        return next(found, None)
+
 
 def read_evidence(root: Path, dataset: str) -> Evidence:
     """From metrics/<dataset>/significance.json and buckets.csv, and from the paper's figures."""

@@ -16,6 +16,7 @@ from lamar.report.chapter import Chapter
 from lamar.report.comparison import best
 from lamar.report.costs import Cost
 from lamar.report.evidence import letters, marks
+from lamar.report.layout import families
 from lamar.report.ranker_tables import checks_table, falling_table, pool_table
 from lamar.report.rankers import rankers_summary
 from lamar.report.results import Result
@@ -45,6 +46,7 @@ def render(contents: Sequence[Chapter], root: Path, origins: Mapping[str, str], 
         "tables": TABLES,
         "signal_tables": SIGNAL_TABLES,
         "best": best,
+        "families_of": families,
         "bars_of": charts.bars,
     }
     environment.globals |= {"groups_of": charts.group_charts, "origins": origins, "min_users": min_users}

@@ -9,6 +9,7 @@ from lamar.analysis.runs import COMPARED
 from lamar.evaluation.metrics import METRICS
 from lamar.report.browser import largest_moves
 from lamar.report.evidence import letters, marks
+from lamar.report.layout import Column, columns
 from lamar.report.ranker_tables import rankers_tables
 from lamar.report.results import Result
 from lamar.report.signal_tables import SIGNAL_TABLES, described
@@ -32,6 +33,26 @@ CONTROLS = {  # what a run with signals reads of an item
 
 
 def main_table(chapter: Chapter) -> list[Table]:
+    """The paper's layout: a row for each metric, a column for each model, without controls.
+
+    Behind a result with signals stands how much better it is than the same model without them, * where that is
+    significant.
+    """
+
+    def cell(column: Column, metric: str) -> str:
+        shown = mean(column.result.metrics, metric, column.result.seeds)
+        if column.base is None:
+            return shown
+        better = column.improvements[metric]
+        return f"{shown} ({percent(better.value)}{'*' if better.significant else ''})"
+
+    found = columns(chapter)
+    rows = [[LABELS[metric], *(cell(column, metric) for column in found)] for metric in METRICS]
+    caption = f"Models on {chapter.name}; in brackets: against the same model without signals, * where significant."
+    return [Table(caption, ["metric", *(column.result.run for column in found)], rows)]
+
+
+def runs_table(chapter: Chapter) -> list[Table]:
     """One row a run: the six metrics, ± the standard deviation over seeds where there are several.
 
     A letter in brackets behind a run names it; behind a number it names the runs that differ significantly.
@@ -214,6 +235,7 @@ def _of_all(table: Callable[[Chapter, SignalSet], list[Table]]) -> Callable[[Cha
 # What `lamar table` can print, and the page shows.
 TABLES: dict[str, Callable[[Chapter], list[Table]]] = {
     "main": main_table,
+    "runs": runs_table,
     "intervals": intervals_table,
     "changes": changes_table,
     "significance": significance_table,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import sys
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -106,7 +107,7 @@ def check_python(words: tuple[str, ...], folder: Path) -> None:
         return
     script = REPOSITORY / words[1]
     spec = importlib.util.spec_from_file_location(f"documented_{script.stem}", script)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where its dataclasses look for it
     spec.loader.exec_module(module)
     check_click(module.main, words[2:])
 

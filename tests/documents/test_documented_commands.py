@@ -23,6 +23,7 @@ lamar table significance --dataset ml-100k
 lamar table significance --dataset scientific
 lamar table buckets --dataset scientific
 lamar table main --dataset ml-100k --format latex
+lamar table runs --dataset scientific
 """
 
 # In a clone of the repository, in this order.
@@ -71,7 +72,11 @@ BY_TESTS = {
 # What cannot be run here is parsed by its own program, and what it names is looked up.
 NOT_RUN = {
     "CI runs it: .ci/run": "make test",
-    "installs packages": "make env",
+    "installs packages": """
+        make env
+        python3.11 -m venv .references
+        .references/bin/pip install -r benchmarks/references_recbole.txt
+    """,
     "a quarter of an hour; the copy of tests/pipeline/test_repro.py is this run on a tiny catalogue": "make repro",
     "changes the code that is tested": "make format",
     "runs tests": """
@@ -164,6 +169,10 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         python benchmarks/diversity.py
         python benchmarks/runner.py
         python benchmarks/generate.py ml-100k qwen-coder
+    """,
+    "needs the environment of RecBole, in which tests/baselines/test_references.py runs it on a tiny catalogue": """
+        python benchmarks/references.py ml-100k
+        python benchmarks/references.py ml-100k --model SASRec --defaults --seeds 2 --epochs 20
     """,
 }
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,16 @@ from lamar.report.chapter import Chapter, chapters
 from lamar.report.comparison import differences
 from lamar.report.evidence import Evidence, letters, marks
 from lamar.report.results import Result
-from lamar.report.tables import TABLES, buckets_table, changes_table, groups_table, main_table, significance_table
+from lamar.report.tables import (
+    LABELS,
+    TABLES,
+    buckets_table,
+    changes_table,
+    groups_table,
+    main_table,
+    runs_table,
+    significance_table,
+)
 from lamar.report.text import FORMATS, Table, latex, markdown
 
 PAGES = "".join(page.read_text() for page in [Path("README.md"), *Path("docs").glob("*.md")])
@@ -79,23 +89,41 @@ def chapter(results: list[Result], evidence: Evidence) -> Chapter:
 @pytest.mark.parametrize("dataset", SHOWN)
 def test_pages_show_the_committed_metrics(dataset: str) -> None:
     (shown,) = chapters(Path(), params.load(), [dataset])
-    made = "".join(map(markdown, main_table(shown)))
+    made = "".join(map(markdown, runs_table(shown)))
     assert f"<!-- table:{dataset} -->\n{made}<!-- /table -->" in PAGES
 
 
-def test_the_main_table_marks_significant_differences_by_letters() -> None:
+def test_the_main_table_has_models_as_columns_and_what_signals_improve() -> None:
+    (table,) = main_table(chapter(RESULTS, FOUND))
+    assert table.head == ["metric", "popularity", "recformer-original", "recformer-lamar"]
+    assert [row[0] for row in table.rows] == list(LABELS.values())
+    ndcg, recall, *_, auc = table.rows
+    assert ndcg[1:] == ["0.0200", "0.0500 ± 0.0010", "0.0505 ± 0.0020 (+10.0%)"]  # as `significance` found it
+    assert recall[3] == "0.5000 ± 0.0000 (+10.0%)"
+    assert auc[3] == "0.5000 ± 0.0000 (+0.0%)"  # not tested: the ratio of the means
+
+
+def test_a_significant_improvement_has_an_asterisk() -> None:
+    found = replace(FOUND, significance=FOUND.significance | {"pairs": [pair("recformer-lamar", "recformer-original")]})
+    ndcg, recall, *_ = main_table(chapter(RESULTS, found))[0].rows
+    assert ndcg[3] == "0.0505 ± 0.0020 (+10.0%*)"
+    assert recall[3] == "0.5000 ± 0.0000 (+10.0%)"
+
+
+def test_the_table_of_runs_marks_significant_differences_by_letters() -> None:
     assert letters(FOUND) == {"recformer-original": "a", "recformer-placebo": "b"}
     assert marks(RESULTS[2], "ndcg@10", FOUND) == "b"
     assert marks(RESULTS[2], "auc", FOUND) == ""
-    rows = {row[0]: row for row in main_table(chapter(RESULTS, FOUND))[0].rows}
+    rows = {row[0]: row for row in runs_table(chapter(RESULTS, FOUND))[0].rows}
     assert rows["recformer-lamar"][1:4] == ["3", "0.0505 ± 0.0020 (b)", "0.5000 ± 0.0000"]
     assert "recformer-placebo (b)" in rows
     assert "popularity" in rows
 
 
 def test_without_evidence_there_are_no_letters() -> None:
-    rows = main_table(chapter([result("sasrec", 0.1, seeds=1)], NOTHING))[0].rows
-    assert rows == [["sasrec", "1", "0.1000", *["0.5000"] * 5]]
+    alone = chapter([result("sasrec", 0.1, seeds=1)], NOTHING)
+    assert runs_table(alone)[0].rows == [["sasrec", "1", "0.1000", *["0.5000"] * 5]]
+    assert [row[1] for row in main_table(alone)[0].rows] == ["0.1000", *["0.5000"] * 5]
     assert significance_table(chapter(RESULTS, NOTHING)) == []
     assert buckets_table(chapter(RESULTS, NOTHING)) == groups_table(chapter(RESULTS, NOTHING)) == []
 
@@ -122,7 +150,7 @@ def test_changes_are_of_all_six_metrics() -> None:
 
 
 def test_every_table_of_the_page_can_be_printed(root) -> None:  # noqa: F811
-    """But for letters and intervals, which the page has inside its first table."""
+    """But for intervals, which the page has inside its table of runs."""
     found = significance()
     found["runs"]["recformer-lamar"] |= dict.fromkeys(("recall@10", "mrr"), found["runs"]["recformer-lamar"]["ndcg@10"])
     (root / "metrics/tiny/significance.json").write_text(json.dumps(found))
@@ -174,8 +202,9 @@ def test_the_command_knows_every_table_and_format() -> None:
 def test_the_command_prints_a_dataset() -> None:
     done = CliRunner().invoke(main, ["table", "main", "--dataset", "ml-100k", "--format", "latex"])
     assert done.exit_code == 0
-    assert r"\caption{Results on ml-100k.}" in done.output
-    assert "recformer-lamar" in done.output
+    assert r"\caption{Models on ml-100k; in brackets: against the same model without signals" in done.output
+    assert r"metric & popularity & sasrec & " in done.output
+    assert r"(+1.6\%)" in done.output
 
 
 def test_a_table_or_dataset_that_is_not_here_is_one_line() -> None:
