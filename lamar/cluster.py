@@ -27,6 +27,7 @@ from ray.data.block import BlockAccessor, BlockMetadata
 from lamar.errors import LamarError
 
 PASSED_ON = ("LAMAR_", "OMP_NUM_THREADS")  # variables that processes elsewhere need: folders, and equal sums
+CPU_SHARE = 0.5  # of a process, as Ray counts: those of a lost machine then find room on the others
 RETRIES = 3  # of a block whose process died: machines fail now and then, a block that kills each process always does
 
 
@@ -50,17 +51,20 @@ def worked(
         results = blocks.map(
             Process,
             fn_constructor_args=[load, Path.cwd()],
-            compute=ActorPoolStrategy(size=size),
-            num_cpus=1,
+            compute=ActorPoolStrategy(min_size=1, max_size=size, initial_size=size),
+            num_cpus=CPU_SHARE,
             num_gpus=1 if places else 0,
-            max_restarts=-1,
-            max_task_retries=RETRIES,
+            ray_remote_args_fn=_patience,
         )
         for row in results.iter_rows():
             sealed = row["sealed"]
             if isinstance(sealed.what, LamarError):
                 raise sealed.what
             yield sealed.number, sealed.what
+
+
+def _patience() -> dict[str, int]:
+    return {"max_restarts": -1, "max_task_retries": RETRIES}
 
 
 class Cut(Datasource):
@@ -155,8 +159,9 @@ def _told() -> Iterator[None]:
             f"RAY_ADDRESS: no Ray cluster at {address}; start one (ray start --head) or unset it"
         ) from None
     except ray.exceptions.RayActorError as error:
-        reason = str(error).splitlines()[0]
-        raise LamarError(
-            f"engine: ray: a block of work ended its process {RETRIES + 1} times ({reason}); is there memory enough? "
-            "ray start --num-cpus starts fewer processes on a machine"
-        ) from None
+        reason = f"a block of work ended its process {RETRIES + 1} times; is there memory enough?"
+        remedy = "ray start --num-cpus starts fewer processes on a machine"
+        raise LamarError(f"engine: ray: {reason} {remedy}") from error
+    except ray.exceptions.RayError as error:
+        last = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+        raise LamarError(f"engine: ray: {last}; Ray's logs say more: /tmp/ray/session_latest/logs") from error
