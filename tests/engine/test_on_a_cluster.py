@@ -1,4 +1,4 @@
-"""Stages on a Ray cluster of two machines, each of which may work on one block at a time, and lose a process on the way."""
+"""Stages on a Ray cluster of two machines with a process each, of which one is lost on the way."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import runpy
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -35,14 +36,25 @@ REPOSITORY = Path(__file__).parents[2]
 WORDS = ("a", "saw", "drill", "cut", "x")  # that the tiny encoder knows
 
 
+def ports() -> dict[str, int]:
+    """Free ones for Ray's agents: where Ray chooses them, it gives a busy machine 15 seconds to say which."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    chosen = {name: opened.getsockname()[1] for name, opened in zip(names, sockets, strict=True)}
+    for opened in sockets:
+        opened.close()
+    return chosen
+
+
 class Machines:
     """A head that works, and a second machine that can be lost."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        self._second = self._cluster.add_node(num_cpus=1)
+        head = {"num_cpus": 1, "include_dashboard": False, **ports()}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._second = self._cluster.add_node(num_cpus=1, **ports())
         self.address = self._cluster.address
 
     def lose_one(self) -> None:
