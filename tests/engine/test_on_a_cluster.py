@@ -31,6 +31,7 @@ from lamar.signals.prompt import load_prompt
 from lamar.signals.proposal import Proposal, write_proposal
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
+pytestmark = pytest.mark.slow  # minutes where cores are few: a dozen Python processes load Ray and PyTorch
 
 REPOSITORY = Path(__file__).parents[2]
 WORDS = ("a", "saw", "drill", "cut", "x")  # that the tiny encoder knows
