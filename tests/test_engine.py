@@ -46,7 +46,7 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "lamar.cluster", raising=False)
     with pytest.raises(
-        LamarError, match=r"engine: ray: no module ray; pip install 'lamar\[ray\]' or set engine: local"
+        LamarError, match=r"engine: ray: no module ray; pip install 'lamar\[ray\]', or set engine: local"
     ):
         list(ENGINES["ray"](list, lambda: len))
 
