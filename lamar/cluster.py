@@ -28,7 +28,7 @@ from lamar.errors import LamarError
 
 PASSED_ON = ("LAMAR_", "OMP_NUM_THREADS")  # variables that processes elsewhere need: folders, and equal sums
 CPU_SHARE = 0.5  # of a process, as Ray counts: those of a lost machine then find room on the others
-RETRIES = 3  # of a block whose process died: machines fail now and then, a block that kills each process always does
+RETRIES = 10  # of a block: until Ray misses a lost machine, some are in vain; a block that ends each process must stop
 
 
 @dataclass(frozen=True)
