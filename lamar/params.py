@@ -785,9 +785,10 @@ class Tracking(Section):
 
 
 class Params(Section):
-    """All of params.yaml."""
+    """All of params.yaml. engine: where blocks of work are done (lamar/engine.py)."""
 
     matrix: Matrix
+    engine: Literal["local", "ray"]
     datasets: dict[str, Dataset]
     backbones: dict[str, Backbone]
     generators: dict[str, AnyGenerator]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from lamar.baselines.sequence import SequenceModel
+from lamar.baselines.sequence import SequenceModel, lengths
+from lamar.engine import Engine, here
 from lamar.errors import LamarError
 from lamar.models import unisrec_of, zesrec_of
 from lamar.params import AnyRun
-from lamar.training.examples import Sequences
+from lamar.training.batches import by_length
+from lamar.training.examples import Sequences, Split
 from lamar.training.run import ranks_table
 
 TEXT_MODELS: dict[str, Callable[..., SequenceModel]] = {
@@ -19,18 +24,44 @@ TEXT_MODELS: dict[str, Callable[..., SequenceModel]] = {
     "unisrec-pretrained": unisrec_of,
     "zesrec": zesrec_of,
 }
+BATCHES = 64  # of the run's size, ranked together: a model renews the vectors of all items for each such block
 OF_ITEMS = {"offset", "own"}  # weights of the source's items, which this dataset does not have
 
 
-def transfer(run: AnyRun, sequences: Sequences, trained: Path) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Block:
+    """Some users, to be ranked as `lamar.training.run.Examples` are."""
+
+    test: Split
+    ids: np.ndarray
+    targets: np.ndarray
+
+
+def transfer(run: AnyRun, sequences: Sequences, trained: Path, engine: Engine = here) -> pl.DataFrame:
     """The ranks table of all seeds of `run` on `sequences`, with the weights that `train` left in the folder `trained`.
 
-    Raises LamarError when the model knows items by their ids, or the weights are not there.
+    engine: where blocks of users are ranked. Raises LamarError when the model knows items by their ids, or the weights
+    are not there.
     """
     if run.model not in TEXT_MODELS:
         known = ", ".join(TEXT_MODELS)
         raise LamarError(f"params.yaml: matrix.transfers: {run.model} knows its own items alone; name runs of {known}")
-    return pl.concat([ranks_table(_model(run, sequences, trained, seed), sequences, run, seed) for seed in run.seeds])
+    cut = partial(_blocks, sequences, 4 * run.batch * BATCHES)  # models score 4 batches at once: blocks split none
+    ranked = [engine(cut, partial(_ranker, run, sequences, trained, seed), gpu=True) for seed in run.seeds]
+    return pl.concat([table for results in ranked for _, table in results]).sort("seed", "user")
+
+
+def _blocks(sequences: Sequences, users: int) -> Iterator[Block]:
+    """Users in the order in which models score them."""
+    test = sequences.test
+    for rows in by_length(lengths(test.histories), users):
+        some = Split([test.histories[row] for row in rows], test.targets[rows])
+        yield Block(some, sequences.ids[rows], sequences.targets[rows])
+
+
+def _ranker(run: AnyRun, sequences: Sequences, trained: Path, seed: int) -> Callable[[Block], pl.DataFrame]:
+    model = _model(run, sequences, trained, seed)
+    return lambda users: ranks_table(model, users, run, seed)
 
 
 def _model(run: AnyRun, sequences: Sequences, trained: Path, seed: int) -> SequenceModel:

@@ -7,6 +7,7 @@ import polars as pl
 
 from lamar import params
 from lamar.console import say, user_errors
+from lamar.engine import ENGINES
 from lamar.files import write_parquet
 
 
@@ -24,7 +25,8 @@ def main(dataset: str, generator: str, similarity: str) -> None:
     pooling = params.entry(chosen.backbones, "backbone", similarity).pooling
     signals = pl.read_parquet(f"data/signals/{dataset}/{generator}.parquet")
     items = pl.read_parquet(f"data/prepared/{dataset}/items.parquet")
-    vectors = embeddings(signals, items, attributes, Path("models/backbones", similarity), pooling)
+    encoder = Path("models/backbones", similarity)
+    vectors = embeddings(signals, items, attributes, encoder, pooling, ENGINES[chosen.engine])
     write_parquet(Path("data/embeddings", dataset, generator, f"{similarity}.parquet"), vectors)
     say(f"{dataset}, {generator}: {vectors.height:,} signals and their items by {similarity}")
 

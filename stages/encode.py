@@ -10,6 +10,7 @@ import polars as pl
 
 from lamar import params
 from lamar.console import say, user_errors
+from lamar.engine import ENGINES
 from lamar.files import write_json, write_parquet
 
 
@@ -30,7 +31,8 @@ def main(dataset: str, run: str) -> None:
         items = pl.read_parquet(Path("data/sequences", dataset, run, "items.parquet"))
         encoder = Path("models/backbones", settings.encoder)
         for kind in kinds:
-            table = item_vectors(items, kind, settings.word_drop, settings.seed, encoder)
+            share, seed = settings.word_drop, settings.seed
+            table = item_vectors(items, kind, share, seed, encoder, ENGINES[chosen.engine])
             write_parquet(folder / f"{kind}.parquet", table)
     say(f"{dataset}, {run}: {', '.join(kinds) or 'no vectors'}")
 

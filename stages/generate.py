@@ -10,6 +10,7 @@ import click
 
 from lamar import params
 from lamar.console import user_errors
+from lamar.engine import ENGINES
 from lamar.files import write_json
 from lamar.llm.recorded import stop_before_paying_again
 from lamar.llm.usage import usage
@@ -36,7 +37,8 @@ def main(dataset: str, generator: str) -> None:
     if not {question.key for question in asked} <= generate.known_answers(dataset, generator, writer).keys():
         stop_before_paying_again(generate.responses_path(dataset, generator), writer)
     thought = [generate.Question("", key, ()) for key in sorted(answers_of(proposal))]
-    answered = generate.answers(asked, dataset, generator, writer, chosen.generate, earlier=thought)
+    engine = ENGINES[chosen.engine]
+    answered = generate.answers(asked, dataset, generator, writer, chosen.generate, earlier=thought, engine=engine)
     generate.write_responses(asked, answered, generate.responses_path(dataset, generator))
     known = generate.known_answers(dataset, generator, writer)
     took = answered | {question.key: known[question.key] for question in thought if question.key in known}

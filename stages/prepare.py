@@ -8,6 +8,7 @@ import click
 
 from lamar.console import user_errors
 from lamar.data.prepare import prepare
+from lamar.engine import ENGINES
 from lamar.params import entry, load
 
 
@@ -24,6 +25,7 @@ def main(dataset: str) -> None:
         raw=Path("data/raw") / dataset,
         prepared=Path("data/prepared") / dataset,
         report=Path("metrics") / dataset / "statistics.json",
+        engine=ENGINES[params.engine],
     )
 
 

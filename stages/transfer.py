@@ -6,6 +6,7 @@ import click
 
 from lamar import params
 from lamar.console import say, user_errors
+from lamar.engine import ENGINES
 
 
 @click.command()
@@ -19,8 +20,9 @@ def main(dataset: str, source: str, run: str) -> None:
     from lamar.training.examples import read_sequences
     from lamar.transfer import transfer
 
-    settings = params.entry(params.load().runs, "run", run)
-    found = transfer(settings, read_sequences(dataset, run), Path("models", source, run))
+    chosen = params.load()
+    settings = params.entry(chosen.runs, "run", run)
+    found = transfer(settings, read_sequences(dataset, run), Path("models", source, run), ENGINES[chosen.engine])
     ranks.write(Path("ranks", dataset, settings.protocol, f"{run}-from-{source}.parquet"), found)
     say(f"{dataset}: ranked by {run} as {source} taught it")
 

@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from safetensors.torch import save_file
 
+from lamar.engine import here
 from lamar.errors import LamarError
 from lamar.evaluation.metrics import summarise
 from lamar.models import TRAINERS
 from lamar.params import AnyRun, load
 from lamar.tracking import Tracker
 from lamar.training.examples import Sequences, Split, Users
-from lamar.training.run import train
-from lamar.transfer import transfer
+from lamar.training.run import ranks_table, train
+from lamar.transfer import TEXT_MODELS, transfer
 
 REPOSITORY = Path(__file__).parents[1]
 TEXTS = np.random.default_rng(0).normal(size=(20, 12)).astype(np.float32)
@@ -53,6 +55,25 @@ def test_a_catalogue_that_was_never_seen_is_ranked_by_its_texts(tmp_path, name, 
     larger = catalogue(np.arange(20), 30)
     larger.vectors["text"] = np.concatenate([larger.vectors["text"], TEXTS[:3] + 5])
     assert set(transfer(run, larger, tmp_path)["candidates"]) == {23}  # a catalogue of another size
+
+
+def test_blocks_of_users_rank_as_all_do_at_once(tmp_path, monkeypatch):
+    """In batches of the same users, so that not even rounding differs."""
+    run = run_of("zesrec-original").model_copy(update={"seeds": [0], "batch": 4})
+    many = catalogue(np.arange(20), 150)
+    model = TEXT_MODELS[run.model](run, many)
+    save_file(model.state_dict(), tmp_path / "seed-0.safetensors")
+    whole = ranks_table(model, many, run, 0)
+    monkeypatch.setattr("lamar.transfer.BATCHES", 2)
+    blocks = []
+
+    def counting(cut, load, gpu=False):
+        for number, table in here(cut, load):
+            blocks.append(table.height)
+            yield number, table
+
+    assert_frame_equal(transfer(run, many, tmp_path, counting), whole.sort("seed", "user"))
+    assert blocks == [32, 32, 32, 32, 22]
 
 
 def test_a_model_of_ids_transfers_nothing(tmp_path):

@@ -4,41 +4,58 @@ from __future__ import annotations
 
 import html
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from lamar.data.jsonlines import records
+from lamar.data.jsonlines import Lines, blocks, parsed
 from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, of_known_items, without_untitled
+from lamar.engine import Engine, here, in_order
 from lamar.errors import LamarError
 
 DESCRIPTION_LENGTH = 2000  # characters; some are whole manuals
 MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<!--.*?-->|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 
 Row = tuple[Any, ...]
+Rows = Callable[[Lines, Tally], Iterator[Row]]
+"""What is made of a block of lines; the lines that are no good are counted."""
 
 
-def read(folder: Path, files: list[str], attributes: list[str]) -> Raw:
+def read(folder: Path, files: list[str], attributes: list[str], engine: Engine = here) -> Raw:
     """Read the reviews, then the metadata of the items that occur in them.
 
     `attributes` are fields of the metadata, the title first. Raises LamarError when a file is absent or broken, or
     when no item has a field that `attributes` names.
     """
     reviews, metadata = _one(folder, files, "_5.json.gz"), _one(folder, files, ".json.gz", prefix="meta_")
-    tallies = [Tally(str(reviews)), Tally(str(metadata))]
-    interactions = frame_of(_interactions(reviews, tallies[0]), INTERACTIONS)
+    interactions, of_reviews = _frame(reviews, _interactions, INTERACTIONS, engine)
     columns = list(dict.fromkeys([*attributes, "description"]))
-    counts: Counter[str] = Counter()
-    rows = _items(metadata, tallies[1], columns, set(interactions["item_id"].unique()), counts)
-    items = frame_of(rows, dict.fromkeys(["item_id", *columns], pl.String))
-    _check_fields(metadata, attributes, counts)
-    items, untitled = without_untitled(items, attributes[0])
+    wanted = partial(_items, columns=columns, wanted=set(interactions["item_id"].unique()))
+    schema = dict.fromkeys(["item_id", *columns], pl.String) | {f"has {name}": pl.Boolean for name in columns}
+    found, of_metadata = _frame(metadata, wanted, schema, engine)
+    items = found.unique("item_id", keep="first", maintain_order=True)
+    _check_fields(metadata, attributes, items)
+    items, untitled = without_untitled(items.select("item_id", *columns), attributes[0])
     interactions, dropped = of_known_items(interactions, items, untitled)
-    dropped |= {"items_duplicate": counts["duplicate item"], "items_without_title": len(untitled)}
-    return Raw(items, interactions, tallies, dropped)
+    dropped |= {"items_duplicate": found.height - items.height - len(untitled), "items_without_title": len(untitled)}
+    return Raw(items, interactions, [of_reviews, of_metadata], dropped)
+
+
+def _frame(path: Path, rows: Rows, schema: dict[str, Any], engine: Engine) -> tuple[pl.DataFrame, Tally]:
+    """What `rows` makes of a file's lines, in their order."""
+    frames, tally = [pl.DataFrame(schema=schema)], Tally(str(path))
+    for frame, part in in_order(engine(partial(blocks, path), partial(partial, _parsed, rows, schema, str(path)))):
+        frames.append(frame)
+        tally.add(part)
+    return pl.concat(frames), tally
+
+
+def _parsed(rows: Rows, schema: dict[str, Any], name: str, block: Lines) -> tuple[pl.DataFrame, Tally]:
+    tally = Tally(name)
+    return frame_of(rows(block, tally), schema), tally
 
 
 def _one(folder: Path, files: list[str], suffix: str, prefix: str = "") -> Path:
@@ -49,9 +66,9 @@ def _one(folder: Path, files: list[str], suffix: str, prefix: str = "") -> Path:
     return folder / named[0]
 
 
-def _interactions(path: Path, tally: Tally) -> Iterator[Row]:
+def _interactions(block: Lines, tally: Tally) -> Iterator[Row]:
     """Yield (user_id, item_id, timestamp in seconds)."""
-    for number, record in records(path, tally):
+    for number, record in parsed(block, tally):
         row = (record.get("reviewerID"), record.get("asin"), record.get("unixReviewTime"))
         if _is_id(row[0]) and _is_id(row[1]) and type(row[2]) is int and 0 <= row[2] < LATEST:
             yield row
@@ -59,22 +76,14 @@ def _interactions(path: Path, tally: Tally) -> Iterator[Row]:
             tally.bad("no reviewerID, asin or unixReviewTime", number)
 
 
-def _items(path: Path, tally: Tally, columns: list[str], wanted: set[str], counts: Counter[str]) -> Iterator[Row]:
-    """Yield (item_id, text of every column) of each wanted item, once.
-
-    `counts` gathers 'duplicate item' and, as 'field <name>', how many items have a field.
-    """
-    seen: set[str] = set()
-    for number, record in records(path, tally):
+def _items(block: Lines, tally: Tally, columns: list[str], wanted: set[str]) -> Iterator[Row]:
+    """Yield (item_id, text of every column, whether the record has it at all) of each wanted item."""
+    for number, record in parsed(block, tally):
         item_id = record.get("asin")
         if not _is_id(item_id):
             tally.bad("no asin", number)
-        elif item_id in seen:
-            counts["duplicate item"] += 1
         elif item_id in wanted:
-            seen.add(item_id)
-            counts.update(f"field {column}" for column in columns if column in record)
-            yield item_id, *(_field(record, column) for column in columns)
+            yield item_id, *(_field(record, name) for name in columns), *(name in record for name in columns)
 
 
 def _is_id(value: Any) -> bool:
@@ -98,7 +107,7 @@ def clean(text: str) -> str:
     return " ".join(plain.split()).encode("utf-8", "replace").decode()
 
 
-def _check_fields(path: Path, attributes: list[str], counts: Counter[str]) -> None:
-    absent = [name for name in attributes if not counts[f"field {name}"]]
+def _check_fields(path: Path, attributes: list[str], items: pl.DataFrame) -> None:
+    absent = [name for name in attributes if not items[f"has {name}"].any()]
     if absent:
         raise LamarError(f"{path}: no item has the field {absent[0]!r} that params.yaml lists under attributes")

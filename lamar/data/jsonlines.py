@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,50 @@ LONGEST = (
 )  # bytes of a line; the longest metadata of Amazon have some 100 KB, and a tiny gzip can hold gigabytes
 
 
-def records(path: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) of every good line, and count the others in `tally`, a too long one in pieces.
+BLOCK = 8 << 20  # bytes of lines that are parsed together: tens of thousands of reviews
 
-    Raises LamarError naming the file when the gzip is broken or cut short.
-    """
+
+@dataclass(frozen=True)
+class Lines:
+    """Consecutive lines of a file; `first`: the number of the first of them, from 1."""
+
+    first: int
+    lines: list[bytes]
+
+
+def blocks(path: Path) -> Iterator[Lines]:
+    """Cut a file into lines, a too long one in pieces. Raises LamarError naming the file when the gzip is broken."""
     opener = gzip.open if path.suffix == ".gz" else open
+    lines: list[bytes] = []
+    first, size = 1, 0
     try:
         with opener(path, "rb") as file:
-            for number, line in enumerate(iter(partial(file.readline, LONGEST), b""), start=1):
-                tally.total += 1
-                record = _parsed(line)
-                if isinstance(record, dict):
-                    yield number, record
-                else:
-                    tally.bad("not a JSON object", number)
+            for line in iter(partial(file.readline, LONGEST), b""):
+                lines.append(line)
+                size += len(line)
+                if size >= BLOCK:
+                    yield Lines(first, lines)
+                    first, size, lines = first + len(lines), 0, []
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise broken(path, error) from None
+    yield Lines(first, lines)
+
+
+def parsed(block: Lines, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) of every good line, and count the others in `tally`."""
+    for number, line in enumerate(block.lines, start=block.first):
+        tally.total += 1
+        record = _parsed(line)
+        if isinstance(record, dict):
+            yield number, record
+        else:
+            tally.bad("not a JSON object", number)
+
+
+def records(path: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
+    """`parsed`, of a whole file. Raises LamarError naming the file when the gzip is broken or cut short."""
+    for block in blocks(path):
+        yield from parsed(block, tally)
 
 
 def _parsed(line: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,32 @@ from lamar.console import say
 from lamar.data import amazon, movielens, splits, storylines, table
 from lamar.data.raw import Raw
 from lamar.data.statistics import malformed, statistics
+from lamar.engine import Engine, here
 from lamar.errors import LamarError
 from lamar.files import read_json, write_json, written_whole
 from lamar.params import Dataset, Prepare, Storylines
 
 
-def prepare(name: str, dataset: Dataset, options: Prepare, raw: Path, prepared: Path, report: Path) -> None:
+def prepare(
+    name: str,
+    dataset: Dataset,
+    options: Prepare,
+    raw: Path,
+    prepared: Path,
+    report: Path,
+    engine: Engine = here,
+) -> None:
     """Read `raw`, write {items,interactions,split}.parquet to `prepared` and the statistics to `report`.
 
     items: item (i32, 0..n-1 in the order of item_id), item_id, attributes..., description when the source has one.
     interactions: user, item (i32), timestamp (i64, seconds), position (i32, from 0 within the user).
     split: user (i32, in the order of user_id), user_id, train (i32, the first so many interactions of the user),
     validation, test (items), fold ('explore' or 'confirm').
+    engine: where the lines of Amazon's files are parsed; the rest is done here.
     Raises LamarError when a file is broken, has too many malformed lines, or leaves no user.
     """
     source = read_json(raw / "source.json")
-    catalogue = _read(dataset, raw, list(source["files"]))
+    catalogue = _read(dataset, raw, list(source["files"]), engine)
     for tally in catalogue.tallies:
         tally.check(options.max_malformed)
     tables, dropped = _tables(name, catalogue, dataset, options)
@@ -44,7 +55,7 @@ def prepare(name: str, dataset: Dataset, options: Prepare, raw: Path, prepared: 
     _tell(name, dataset, summary)
 
 
-def _read(dataset: Dataset, folder: Path, files: list[str]) -> Raw:
+def _read(dataset: Dataset, folder: Path, files: list[str], engine: Engine) -> Raw:
     for file in files:
         if not (folder / file).is_file():
             raise LamarError(f"{folder / file}: no such file; run the stage fetch")
@@ -52,7 +63,7 @@ def _read(dataset: Dataset, folder: Path, files: list[str]) -> Raw:
         return table.read(folder, dataset)
     if dataset.storylines:
         return _with_storylines(dataset, dataset.storylines, folder, files)
-    reader = {"movielens": movielens.read, "amazon": amazon.read}[dataset.reader]
+    reader = {"movielens": movielens.read, "amazon": partial(amazon.read, engine=engine)}[dataset.reader]
     return reader(folder, files, dataset.attributes)
 
 

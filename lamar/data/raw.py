@@ -33,6 +33,12 @@ class Tally:
             self.reasons[reason] += len(lines)
             self.first = min(self.first or (lines[0], reason), (lines[0], reason))
 
+    def add(self, other: Tally) -> None:
+        """Count what was read of another part of the file."""
+        self.total += other.total
+        self.reasons.update(other.reasons)
+        self.first = min((first for first in (self.first, other.first) if first), default=None)
+
     def check(self, limit: float) -> None:
         """Raise LamarError naming the file and its first bad line when more than `limit` (share) are malformed."""
         malformed = self.reasons.total()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamar import console
+from lamar.engine import Engine, here
 from lamar.llm import batch, journal, local, runner
 from lamar.llm.money import Budget
 from lamar.params import AnyGenerator, Generate, LocalGenerator, OpenaiGenerator, RemoteGenerator
@@ -20,10 +21,18 @@ ANSWER_BYTES = 1024  # of a line in the journal without its text
 TOKEN_BYTES = 16  # of text, escapes included, generously
 
 
-def ask(questions: Mapping[str, Messages], path: Path, name: str, generator: AnyGenerator, settings: Generate) -> None:
+def ask(
+    questions: Mapping[str, Messages],
+    path: Path,
+    name: str,
+    generator: AnyGenerator,
+    settings: Generate,
+    engine: Engine = here,
+) -> None:
     """Ask those of `questions` (key -> chat) that the journal at `path` does not hold; it holds all when this returns.
 
     name: of `generator` in params.yaml. The answers that are there already count as spent on its budget.
+    engine: where a local model answers; what it answers is written here, as it arrives.
     Raises LamarError when the journal is broken or held by another process, the weights, the key or the budget is
     missing, or some questions got no answer. What was answered is kept in any case.
     """
@@ -31,7 +40,7 @@ def ask(questions: Mapping[str, Messages], path: Path, name: str, generator: Any
         with journal.opened(path) as book:
             _, missing = _split(questions, path)
             if missing:
-                _ask_locally(missing, generator, settings, book)
+                _ask_locally(missing, generator, settings, book, engine)
     else:
         _ask_remotely(questions, path, name, generator, settings)
 
@@ -45,13 +54,12 @@ def _split(questions: Mapping[str, Messages], path: Path) -> tuple[list[Answer],
 
 
 def _ask_locally(
-    questions: Mapping[str, Messages], generator: LocalGenerator, settings: Generate, book: Journal
+    questions: Mapping[str, Messages], generator: LocalGenerator, settings: Generate, book: Journal, engine: Engine
 ) -> None:
     with console.progress() as bar:
         task = bar.add_task("asking", total=len(questions), note="loading the model")
-        model = local.LocalModel(generator, settings.batch)
         done, tokens, begun = 0, 0, time.monotonic()
-        for arrived in model.ask(list(questions.values())):
+        for arrived in local.ask(list(questions.values()), generator, settings.batch, engine):
             book.append(arrived)
             book.sync()
             tokens += sum(answer.output_tokens for answer in arrived)

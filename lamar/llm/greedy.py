@@ -24,22 +24,26 @@ class Greedy:
         self._batch = batch
         self._max_tokens = max_tokens
         self._stops = _stop_tokens(model, tokenizer)
+        self._read: tuple[list[int], list[KeysValues]] | None = None  # the prefix that was read last
 
     def written(self, questions: Sequence[list[int]]) -> Iterator[list[tuple[int, list[int]]]]:
         """Yield (number of the question, tokens of its answer) a batch at a time, shortest questions first."""
+        prefix, batches = planned(questions, self._batch)
+        for numbers in batches:
+            outputs = self.answered(prefix, [questions[number] for number in numbers])
+            yield list(zip(numbers, outputs, strict=True))
+
+    def answered(self, prefix: list[int], questions: Sequence[list[int]]) -> list[list[int]]:
+        """Tokens of the answers to one batch of questions, which all begin with `prefix`.
+
+        The prefix is read anew only when it is another one than before.
+        """
         import torch
 
-        if not questions:
-            return
-        order = sorted(range(len(questions)), key=lambda number: (len(questions[number]), number))
-        shared = common_prefix(questions)
         with torch.inference_mode():
-            prefix = self._prefix_cache(questions[0][:shared])
-        for start in range(0, len(order), self._batch):
-            chosen = order[start : start + self._batch]
-            with torch.inference_mode():  # not around the yield: it would hold for the caller, too
-                outputs = self._answer(prefix, shared, [questions[number][shared:] for number in chosen])
-            yield list(zip(chosen, outputs, strict=True))
+            if self._read is None or self._read[0] != prefix:
+                self._read = (prefix, self._prefix_cache(prefix))
+            return self._answer(self._read[1], len(prefix), [question[len(prefix) :] for question in questions])
 
     def finished(self, output: Sequence[int]) -> bool:
         """Whether an answer was ended by the model."""
@@ -88,6 +92,14 @@ class Greedy:
                 ids, mask, positions = ids[kept], mask[kept], positions[kept]
                 rows = [rows[place] for place in going]
         return outputs
+
+
+def planned(questions: Sequence[list[int]], batch: int) -> tuple[list[int], list[list[int]]]:
+    """The tokens that all questions begin with, and the numbers of those asked together, the shortest first."""
+    if not questions:
+        return [], []
+    order = sorted(range(len(questions)), key=lambda number: (len(questions[number]), number))
+    return questions[0][: common_prefix(questions)], [order[at : at + batch] for at in range(0, len(order), batch)]
 
 
 def _stop_tokens(model: Any, tokenizer: Any) -> set[int]:

@@ -6,7 +6,8 @@ All questions of a catalogue begin with the same instruction and examples, which
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,16 +15,23 @@ from urllib.parse import quote
 from platformdirs import user_cache_path
 
 from lamar.data.sources import fetch_files
+from lamar.engine import Engine, here
 from lamar.errors import LamarError
 from lamar.files import sha256_of
 from lamar.llm.checkpoints import checked, download
-from lamar.llm.greedy import Greedy
+from lamar.llm.greedy import Greedy, planned
 from lamar.llm.journal import Answer, key_of
 from lamar.llm.weights import dequantise
 from lamar.params import Adapter, LocalGenerator
 
 if TYPE_CHECKING:
     from lamar.signals.prompt import Messages
+
+Batch = tuple[list[int], list[list[int]]]
+"""Tokens that all questions of a batch begin with, and the questions as tokens."""
+
+Written = tuple[str, str, int]
+"""An answer's text, why it ended there, and its tokens."""
 
 ROUNDING = 2**-6  # two steps of bfloat16, relative to the largest logit
 
@@ -53,6 +61,7 @@ class LocalModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self._generator = generator
+        self._batch = batch
         folder = weights_folder(generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -64,9 +73,12 @@ class LocalModel:
 
     def ask(self, questions: Sequence[Messages]) -> Iterator[list[Answer]]:
         """Answer all questions, a batch at a time, shortest first; answers carry the key of their question."""
-        encoded = [self._encode(messages) for messages in questions]
-        for batch in self._greedy.written(encoded):
-            yield [self._to_answer(questions[number], len(encoded[number]), output) for number, output in batch]
+        return _asked(questions, self._generator, self._tokenizer, self._batch, here, lambda: self.write)
+
+    def write(self, batch: Batch) -> list[Written]:
+        """The answers to the questions of a batch."""
+        prefix, questions = batch
+        return [self._to_written(output) for output in self._greedy.answered(prefix, questions)]
 
     def best_tokens(self, messages: Messages, answer: Answer) -> tuple[int, int]:
         """How many tokens of an answer (its end included) are the model's own choice at their place, and of how many.
@@ -88,18 +100,62 @@ class LocalModel:
         return int(near.sum()), len(written)
 
     def _encode(self, messages: Messages) -> list[int]:
-        text = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return encoded(messages, self._tokenizer)
 
-    def _to_answer(self, messages: Messages, input_tokens: int, output: list[int]) -> Answer:
-        return Answer(
-            key=key_of(identity(self._generator), messages),
-            model=self._generator.model,
-            text=self._tokenizer.decode(output, skip_special_tokens=True).strip(),
-            finish_reason="stop" if self._greedy.finished(output) else "length",
-            input_tokens=input_tokens,
-            output_tokens=len(output),
-        )
+    def _to_written(self, output: list[int]) -> Written:
+        text = self._tokenizer.decode(output, skip_special_tokens=True).strip()
+        return text, "stop" if self._greedy.finished(output) else "length", len(output)
+
+
+def ask(
+    questions: Sequence[Messages], generator: LocalGenerator, batch: int, engine: Engine = here
+) -> Iterator[list[Answer]]:
+    """As `LocalModel.ask`, by a model in each process of the engine; batches come as they are answered.
+
+    The batches do not depend on the engine, and so the answers do not: rounding depends on who shares a batch.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(weights_folder(generator))  # fetched once, before all processes want it
+    return _asked(questions, generator, tokenizer, batch, engine, partial(_writer, generator, batch))
+
+
+def _asked(
+    questions: Sequence[Messages],
+    generator: LocalGenerator,
+    tokenizer: Any,
+    batch: int,
+    engine: Engine,
+    load: Callable[[], Callable[[Batch], list[Written]]],
+) -> Iterator[list[Answer]]:
+    read = [encoded(messages, tokenizer) for messages in questions]
+    prefix, batches = planned(read, batch)
+    for place, written in engine(partial(_batches, prefix, batches, read), load, gpu=True):
+        yield [
+            _answer(questions[number], generator, len(read[number]), *each)
+            for number, each in zip(batches[place], written, strict=True)
+        ]
+
+
+def _batches(prefix: list[int], batches: list[list[int]], read: list[list[int]]) -> Iterator[Batch]:
+    return ((prefix, [read[number] for number in numbers]) for numbers in batches)
+
+
+def _writer(generator: LocalGenerator, batch: int) -> Callable[[Batch], list[Written]]:
+    return LocalModel(generator, batch).write
+
+
+def encoded(messages: Messages, tokenizer: Any) -> list[int]:
+    """A chat as tokens, up to where the answer begins."""
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def _answer(
+    messages: Messages, generator: LocalGenerator, input_tokens: int, text: str, finish_reason: str, output_tokens: int
+) -> Answer:
+    key = key_of(identity(generator), messages)
+    return Answer(key, generator.model, text, finish_reason, input_tokens, output_tokens)
 
 
 def tokenizer_folder(generator: LocalGenerator) -> Path:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import polars as pl
 
 from lamar import console
+from lamar.engine import Engine, here
 from lamar.errors import LamarError
 from lamar.files import written_whole
 from lamar.llm import asking, journal, provider
@@ -99,10 +100,12 @@ def answers(
     generator: AnyGenerator,
     settings: Generate,
     earlier: list[Question] | None = None,
+    engine: Engine = here,
 ) -> dict[str, Answer]:
     """Every question's answer by key; only what no journal holds is asked. Each answer is kept as it arrives.
 
     earlier: questions of another stage; what this machine has paid for their answers counts on the budget, too.
+    engine: where a local model answers.
     Raises LamarError when a journal is broken or held by another process, when the weights, the key or the budget is
     missing, or when some questions got no answer.
     """
@@ -116,7 +119,7 @@ def answers(
         others = remote | journal.read(shipped_path(dataset, name)).keys()
         paid = {question.key: question.messages for question in earlier or () if question.key in known}
         own = {key: messages for key, messages in (paid | distinct).items() if key not in others}
-        asking.ask(own, journal_path(generator), name, generator, settings)
+        asking.ask(own, journal_path(generator), name, generator, settings, engine)
         known = known_answers(dataset, name, generator)
     return {question.key: known[question.key] for question in asked}
 

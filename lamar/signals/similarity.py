@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lamar import console
+from lamar.engine import Engine, here, in_order
 from lamar.errors import LamarError
 
 BATCH = 64  # texts encoded at once; sorted by length, so that little is padded
@@ -17,7 +19,7 @@ FEWEST = 20  # texts; fewer tell no quantile of chance
 SHIFTS = 50  # chance is measured on this many random partners a text: enough for a quantile to two digits
 
 
-def encode(texts: Sequence[str], encoder: Path, pooling: str = "mean") -> np.ndarray:
+def encode(texts: Sequence[str], encoder: Path, pooling: str = "mean", engine: Engine = here) -> np.ndarray:
     """Unit vectors (texts, width) of the sentence encoder in the folder `encoder`, of the first TOKENS of each text.
 
     pooling: mean or cls, as it was trained: MiniLM and the mpnets by the mean. Equal texts are encoded once. Raises
@@ -27,13 +29,19 @@ def encode(texts: Sequence[str], encoder: Path, pooling: str = "mean") -> np.nda
     vectors = []
     with console.progress() as bar:
         task = bar.add_task("encoding", total=len(distinct), note="loading the encoder")
-        model = _load(encoder, pooling)
-        for start in range(0, len(distinct), BATCH):
-            batch = distinct[start : start + BATCH]
-            vectors.append(model.encode(batch, batch_size=BATCH, show_progress_bar=False))
-            bar.update(task, advance=len(batch), note="")
+        for made in in_order(engine(partial(_batches, distinct), partial(_batch_encoder, encoder, pooling), gpu=True)):
+            vectors.append(made)
+            bar.update(task, advance=len(made), note="")
     place = {text: number for number, text in enumerate(distinct)}
     return np.concatenate(vectors)[[place[text] for text in texts]]
+
+
+def _batches(texts: list[str]) -> Iterator[list[str]]:
+    return (texts[start : start + BATCH] for start in range(0, len(texts), BATCH))
+
+
+def _batch_encoder(encoder: Path, pooling: str) -> Callable[[list[str]], np.ndarray]:
+    return partial(_load(encoder, pooling).encode, batch_size=BATCH, show_progress_bar=False)
 
 
 def _load(encoder: Path, pooling: str) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from lamar.engine import Engine, here
 from lamar.signals.similarity import encode
 
 Words = Callable[[list[str], float, int], list[str]]
@@ -29,7 +30,9 @@ def dropped(texts: list[str], share: float, seed: int) -> list[str]:
 KINDS: dict[str, Words] = {"text": whole, "dropped": dropped}
 
 
-def item_vectors(items: pl.DataFrame, kind: str, share: float, seed: int, encoder: Path) -> pl.DataFrame:
+def item_vectors(
+    items: pl.DataFrame, kind: str, share: float, seed: int, encoder: Path, engine: Engine = here
+) -> pl.DataFrame:
     """Columns: item, vector (float32, a unit vector), in the order of `items`, which `enriched` gives.
 
     An item's text is its attributes and signals without their keys; `kind` is one of KINDS, `share` and `seed` are of
@@ -37,6 +40,6 @@ def item_vectors(items: pl.DataFrame, kind: str, share: float, seed: int, encode
     """
     joined = items.select(pl.concat_list(items.columns[1:]).list.eval(pl.element().filter(pl.element() != "")))
     texts = joined.to_series().list.join(". ").to_list()
-    vectors = encode(KINDS[kind](texts, share, seed), encoder)
+    vectors = encode(KINDS[kind](texts, share, seed), encoder, engine=engine)
     shape = pl.Array(pl.Float32, vectors.shape[1])
     return pl.DataFrame({"item": items["item"], "vector": vectors}, schema_overrides={"vector": shape})

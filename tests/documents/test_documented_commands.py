@@ -165,6 +165,13 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
     "needs the answers of an LLM; tests/taxonomy/test_taxrec_stages.py takes them from git": """
         cat data/taxonomies/ml-100k/taxrec-original/*.jsonl
     """,
+    "needs several machines: tests/engine/test_on_a_cluster.py has two nodes of Ray on this one": """
+        export RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
+        ray start --head --port 6379 --include-dashboard false
+        ray start --address 10.0.0.1:6379 --num-cpus 4
+        dvc exp run -S engine=ray generate
+        ray stop
+    """,
     "measures a machine for minutes": """
         python benchmarks/diversity.py
         python benchmarks/runner.py

@@ -84,6 +84,7 @@ AGAIN = {  # with matrix.again: [qwen-coder]
 
 # Modules that a stage may use without depending on them: they carry, check or show what it works on.
 CARRIERS = {f"lamar/{name}.py" for name in ("console", "errors", "files", "launch", "params", "tracking")}
+CARRIERS |= {"lamar/cluster.py", "lamar/engine.py"}  # they say where a stage works, which changes no byte
 CARRIERS |= {"lamar/data/downloads.py", "lamar/data/sources.py"}  # what they bring is known by its sha256
 UNUSED = {
     "signals.py": {"lamar/llm"},  # imported with what reads the answers, but nobody is asked
