@@ -37,12 +37,11 @@ def numbered(interactions: pl.DataFrame, items: pl.DataFrame) -> tuple[pl.DataFr
     """
     users = interactions["user_id"].unique().cast(pl.String).sort()
     items = items.sort("item_id").with_row_index("item").with_columns(pl.col("item").cast(pl.Int32))
-    for name, ids in (("user", users), ("item", items["item_id"])):
-        numbers = pl.DataFrame({f"{name}_id": ids}).with_row_index(name).cast({name: pl.Int32})
-        numbers = numbers.cast({f"{name}_id": interactions.schema[f"{name}_id"]})
-        interactions = interactions.join(numbers, on=f"{name}_id", how="left", maintain_order="left")
-        interactions = interactions.drop(f"{name}_id")
-    return interactions.select("user", "item", "timestamp"), users, items
+    numbers = [  # an id among the sorted ones is its number, and there is no table to join
+        pl.col(f"{name}_id").cast(pl.Enum(ids)).to_physical().cast(pl.Int32).alias(name)
+        for name, ids in (("user", users), ("item", items["item_id"]))
+    ]
+    return interactions.select(*numbers, "timestamp"), users, items
 
 
 def ordered(
