@@ -58,3 +58,15 @@ class Left:
         """Its files but those that were there and its record."""
         found = {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
         return {name for name in found if not name.startswith(("data/", "models/backbones/")) and "/" in name}
+
+
+@dataclass
+class Together:
+    """The same stages in one process, and in two: cut off, and gone on."""
+
+    alone: Left
+    main: Left
+    second: Left
+    cut: subprocess.CompletedProcess[str]
+    cut_files: tuple[set[str], set[str]]
+    done: subprocess.CompletedProcess[str]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ import torch
 import worker
 import yaml
 from test_ranker_stages import run_stages, write_project
-from together import Left, launch
+from together import Left, Together, launch
 
 from lamar import launch as launching
 from lamar.errors import LamarError
@@ -29,20 +27,8 @@ THERE = {"models/ml-100k/popularity/seed-0.safetensors"}  # before anything is t
 ADAPTERS = [f"models/ml-100k/lora-tiny/seed-{seed}/adapter_model.safetensors" for seed in (0, 1)]
 
 
-@dataclass
-class Tunings:
-    """Of one process, and of two: cut off, and gone on."""
-
-    alone: Left
-    main: Left
-    second: Left
-    cut: subprocess.CompletedProcess[str]
-    cut_files: tuple[set[str], set[str]]
-    done: subprocess.CompletedProcess[str]
-
-
 @pytest.fixture(scope="module")
-def tunings(tmp_path_factory, tiny_cache) -> Tunings:
+def tunings(tmp_path_factory, tiny_cache) -> Together:
     folder = tmp_path_factory.mktemp("tuned-together")
     alone, main, second = (Left(folder / name) for name in ("alone", "0", "1"))
     alone.folder.mkdir()
@@ -58,7 +44,7 @@ def tunings(tmp_path_factory, tiny_cache) -> Tunings:
         worker.run(alone.folder, *TUNE, room=2 * ROOM)
         cut = launch(folder, TUNE, cut=CUT, room=ROOM)
         files = main.written(), second.written()
-        return Tunings(alone, main, second, cut, files, launch(folder, TUNE, room=ROOM))
+        return Together(alone, main, second, cut, files, launch(folder, TUNE, room=ROOM))
 
 
 def test_every_loss_is_that_of_one_process_though_it_was_cut_off(tunings):

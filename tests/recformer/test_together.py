@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ import yaml
 from encoders import saved
 from test_pretrain import prepared
 from test_recommender import ITEMS, TITLES, VOCABULARY, tokenizer
-from together import Left, launch
+from together import Left, Together, launch
 
 REPOSITORY = Path(__file__).parents[2]
 USERS = 16  # batches of 5, 5, 5 and 1: shares of 3 and 2, and of 1 and none
@@ -70,20 +68,8 @@ def small_params() -> dict:
     return params
 
 
-@dataclass
-class Trainings:
-    """Of one process, and of two: cut off, and gone on."""
-
-    alone: Left
-    main: Left
-    second: Left
-    cut: subprocess.CompletedProcess[str]
-    cut_files: tuple[set[str], set[str]]
-    done: subprocess.CompletedProcess[str]
-
-
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory) -> Trainings:
+def trainings(tmp_path_factory) -> Together:
     folder = tmp_path_factory.mktemp("together")
     alone, main, second = (Left(folder / name) for name in ("alone", "0", "1"))
     for left in (alone, main, second):
@@ -92,7 +78,7 @@ def trainings(tmp_path_factory) -> Trainings:
         worker.run(alone.folder, *stage)
     cut = launch(folder, PRETRAIN, TRAIN, cut=CUT)
     files = main.written(), second.written()
-    return Trainings(alone, main, second, cut, files, launch(folder, TRAIN))
+    return Together(alone, main, second, cut, files, launch(folder, TRAIN))
 
 
 def test_every_loss_of_pretraining_is_that_of_one_process(trainings):
