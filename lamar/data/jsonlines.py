@@ -14,11 +14,8 @@ from typing import Any
 from lamar.data.raw import Tally
 from lamar.errors import LamarError
 
-LONGEST = (
-    16 << 20
-)  # bytes of a line; the longest metadata of Amazon have some 100 KB, and a tiny gzip can hold gigabytes
-
-
+# Bytes of a line; the longest metadata of Amazon have some 100 KB, and a tiny gzip can hold gigabytes.
+LONGEST = 16 << 20
 BLOCK = 8 << 20  # bytes of lines that are parsed together: tens of thousands of reviews
 
 

@@ -88,7 +88,7 @@ class LocalModel:
         """
         import torch
 
-        read = self._encode(messages)
+        read = encoded(messages, self._tokenizer)
         written = self._tokenizer(answer.text, add_special_tokens=False)["input_ids"]
         if answer.finish_reason == "stop":
             written.append(self._tokenizer.eos_token_id)
@@ -98,9 +98,6 @@ class LocalModel:
         chosen = logits.gather(1, torch.tensor(written, device=logits.device)[:, None])[:, 0]
         near = logits.max(-1).values - chosen <= ROUNDING * logits.abs().max()
         return int(near.sum()), len(written)
-
-    def _encode(self, messages: Messages) -> list[int]:
-        return encoded(messages, self._tokenizer)
 
     def _to_written(self, output: list[int]) -> Written:
         text = self._tokenizer.decode(output, skip_special_tokens=True).strip()

@@ -16,7 +16,7 @@ from lamar.llm import journal
 from lamar.llm.cache import RoomyLayer
 from lamar.llm.greedy import common_prefix
 from lamar.llm.journal import Answer
-from lamar.llm.local import LocalModel, cache_folder, identity
+from lamar.llm.local import LocalModel, cache_folder, encoded, identity
 from lamar.params import Adapter, LocalGenerator, entry, load
 from lamar.signals.generate import known_answers, questions
 from lamar.signals.prompt import Messages, load_prompt
@@ -75,7 +75,7 @@ def ask_all(llm: LocalGenerator, asked: list[Messages], batch: int) -> list[Answ
 
 def tokens_of(model: LocalModel, asked: list[Messages]) -> list[tuple[list[int], list[int]]]:
     """The tokens read and written for each question, in the order of the questions, all in one batch."""
-    read = [model._encode(messages) for messages in asked]
+    read = [encoded(messages, model._tokenizer) for messages in asked]
     (batch,) = model._greedy.written(read)
     return [(read[number], output) for number, output in sorted(batch)]
 
