@@ -64,12 +64,15 @@ converged: repro ## and the default models with more patience (half an hour more
 	  python stages/sequences.py ml-100k $$run && python stages/train.py ml-100k $$run && \
 	  python stages/evaluate.py ml-100k $$run || exit 1; done
 
-scientific: env ## train on Amazon's scientific products, 3 seeds each (an hour and a half): metrics/scientific/full/*.json
+scientific: env ## train on Amazon's scientific products, 3 seeds each (two hours): metrics/scientific/full/*.json
 	python stages/fetch.py scientific && python stages/prepare.py scientific
-	python stages/backbone.py minilm
+	python stages/backbone.py minilm && python stages/backbone.py mpnet
 	for stage in propose generate signals; do python stages/$$stage.py scientific qwen-coder || exit 1; done
-	for run in popularity sasrec recformer-original-products recformer-lamar-products recformer-placebo-products; do \
+	for features in original lamar placebo random-words description signal-only; do \
+	  runs="$$runs recformer-$$features-products"; done; \
+	for run in popularity sasrec $$runs; do \
 	  python stages/sequences.py scientific $$run && python stages/train.py scientific $$run && \
 	  python stages/evaluate.py scientific $$run || exit 1; done
-	python stages/embeddings.py scientific qwen-coder minilm && python stages/diversity.py scientific qwen-coder
+	for encoder in minilm mpnet; do python stages/embeddings.py scientific qwen-coder $$encoder || exit 1; done
+	python stages/diversity.py scientific qwen-coder
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
