@@ -200,7 +200,7 @@ def table(name: str, datasets: tuple[str, ...], form: str) -> None:
     found = [table for chapter in contents for table in TABLES[name](chapter)]
     if not found:
         raise LamarError(f"no table {name}: nothing that it would show is here; run dvc repro first")
-    click.echo("\n".join(map(FORMATS[form], found)), nl=False)
+    click.echo(FORMATS[form](found), nl=False)
 
 
 @main.command()

@@ -17,6 +17,13 @@ const answeredFully = (answers) => questions.every((question) => question in ans
 const done = () => state.answers.filter(answeredFully).length;
 const open = () => questions.find((question) => !(question in state.answers[state.at])) ?? questions.at(-1);
 
+// Of the name, which becomes that of the exported file; "" where it will do.
+const problem = () => {
+  if (!state.name) return "write your name to export";
+  if (state.name.startsWith(data.judge)) return `names that begin with ${data.judge} are those of LLM judges: choose another`;
+  return /^[\w-]+$/.test(state.name) ? "" : "a name may have letters from a to z, digits, - and _ only, such as Ann-Lee";
+};
+
 const go = (step) => {
   state.at = Math.min(Math.max(state.at + step, 0), data.rows.length - 1);
   show();
@@ -66,9 +73,10 @@ const show = () => {
     ...questions.map(questionBox),
     element("div", { className: "row" }, back, next),
   );
-  const ready = done() === data.rows.length && /^[\w-]+$/.test(state.name);
-  document.getElementById("export").disabled = !ready;
-  document.querySelector("[role=status]").textContent = `${done()} of ${data.rows.length} rated`;
+  const all = done() === data.rows.length;
+  document.getElementById("export").disabled = !all || problem() !== "";
+  const told = [`${done()} of ${data.rows.length} rated`, (all || state.name) && problem()];
+  document.querySelector("[role=status]").textContent = told.filter(Boolean).join("; ");
 };
 
 const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;

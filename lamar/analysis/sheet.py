@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lamar.analysis.ratings import ANSWERS, QUESTIONS
+from lamar.analysis.ratings import ANSWERS, JUDGE, QUESTIONS
 
 HERE = Path(__file__).parent
 
@@ -25,6 +25,7 @@ def sheet_page(dataset: str, generator: str, sheet: pl.DataFrame) -> str:
         "rows": sheet.rows(),
         "questions": QUESTIONS,
         "answers": ANSWERS,
+        "judge": JUDGE,
     }
     text = json.dumps(data, ensure_ascii=False)
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)

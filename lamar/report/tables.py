@@ -33,23 +33,27 @@ CONTROLS = {  # what a run with signals reads of an item
 
 
 def main_table(chapter: Chapter) -> list[Table]:
-    """The paper's layout: a row for each metric, a column for each model, without controls.
+    """The paper's layout: a row for each metric, a column for each model, without controls; below, their seeds.
 
     Behind a result with signals stands how much better it is than the same model without them, * where that is
-    significant.
+    significant, and the interval where it was tested.
     """
-
-    def cell(column: Column, metric: str) -> str:
-        shown = mean(column.result.metrics, metric, column.result.seeds)
-        if column.base is None:
-            return shown
-        better = column.improvements[metric]
-        return f"{shown} ({percent(better.value)}{'*' if better.significant else ''})"
-
     found = columns(chapter)
-    rows = [[LABELS[metric], *(cell(column, metric) for column in found)] for metric in METRICS]
-    caption = f"Models on {chapter.name}; in brackets: against the same model without signals, * where significant."
-    return [Table(caption, ["metric", *(column.result.run for column in found)], rows)]
+    rows = [[LABELS[metric], *(_with_improvement(column, metric) for column in found)] for metric in METRICS]
+    seeds = ["Seeds", *(str(column.result.seeds) for column in found)]
+    tested = chapter.evidence.significance
+    marked = f", * where significant, with {100 * tested['level']:g}% intervals" if tested else ""
+    caption = f"Models on {chapter.name}; in brackets: against the same model without signals{marked}."
+    return [Table(caption, ["metric", *(column.result.run for column in found)], [*rows, seeds])]
+
+
+def _with_improvement(column: Column, metric: str) -> str:
+    shown = mean(column.result.metrics, metric, column.result.seeds)
+    if column.base is None:
+        return shown
+    better = column.improvements[metric]
+    interval = f", {' to '.join(map(percent, better.ends))}" if better.ends else ""
+    return f"{shown} ({percent(better.value)}{'*' if better.significant else ''}{interval})"
 
 
 def runs_table(chapter: Chapter) -> list[Table]:
@@ -151,7 +155,7 @@ def paper_table(chapter: Chapter) -> list[Table]:
     paper = chapter.evidence.paper
     if paper is None:
         return []
-    named = [(name, paper["table"], values) for name, values in paper["systems"].items()]
+    named = [(name, values.get("table", paper["table"]), values) for name, values in paper["systems"].items()]
     named += [(result.run, "ours", result.metrics) for result in chapter.results]
     rows = [
         [name, source, *(f"{values[metric]:.4f}" if metric in values else "–" for metric in METRICS)]

@@ -28,6 +28,13 @@ def markdown(table: Table) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
+def captioned(tables: Sequence[Table]) -> str:
+    """As Markdown: one table alone, or each of several below its caption."""
+    if len(tables) == 1:
+        return markdown(tables[0])
+    return "\n".join(f"{table.caption}\n\n{markdown(table)}" for table in tables)
+
+
 LATEX = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -49,7 +56,7 @@ LATEX = str.maketrans(
 def latex(table: Table) -> str:
     r"""A `table` of booktabs (`\usepackage{booktabs}`), every cell escaped."""
     columns = "l" * table.text_columns + "r" * (len(table.head) - table.text_columns)
-    head, *rows = (" & ".join(cell.translate(LATEX) for cell in line) + r" \\" for line in [table.head, *table.rows])
+    head, *rows = map(_latex_row, [table.head, *table.rows])
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -66,4 +73,13 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex}
+def _latex_row(cells: list[str]) -> str:
+    row = " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
+    # After the rule or the \\ of the line before, [ and * would be read as its argument.
+    return "{}" + row if row.lstrip().startswith(("[", "*")) else row
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "markdown": captioned,
+    "latex": lambda tables: "\n".join(map(latex, tables)),
+}

@@ -1,5 +1,7 @@
 """Filled sheets are read, checked, and summed up as in the paper."""
 
+import json
+import runpy
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +20,7 @@ SIGNALS = pl.DataFrame(
     }
 )
 ITEMS = pl.DataFrame({"item_id": SIGNALS["item_id"], "title": SIGNALS["item_id"], "brand": "B"})
+FILMS = ITEMS.with_columns(genre=pl.lit("Drama"))
 SHEET = draw_sheet(SIGNALS, ITEMS, ["title"], 3, seed=0)
 
 
@@ -147,6 +150,29 @@ def test_a_file_that_is_no_sheet(tmp_path):
     (tmp_path / "ann.csv").write_text("a,b\n1,2\n")
     with pytest.raises(LamarError, match=r"ann\.csv: no column 'item_id'; export the sheet again"):
         read_raters(tmp_path, SHEET)
+
+
+def test_the_sheet_that_rate_writes_is_filled_and_read_by_the_stage(tmp_path, monkeypatch):
+    stage = runpy.run_path("stages/ratings.py")["main"]
+    (tmp_path / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for folder, table in (("data/signals/ml-100k", SIGNALS), ("data/prepared/ml-100k", FILMS)):
+        Path(folder).mkdir(parents=True)
+        table.write_parquet(Path(folder, "qwen-coder.parquet" if table is SIGNALS else "items.parquet"))
+    done = CliRunner().invoke(main, ["rate", "ml-100k", "qwen-coder"])
+    assert done.exit_code == 0, done.output
+    sheet = pl.read_csv("sheets/ml-100k-qwen-coder.csv", infer_schema=False)
+    assert sheet.columns == ["item_id", "title", "genre", "signal", "relevancy", "usefulness"]
+    page = Path("sheets/ml-100k-qwen-coder.html").read_text()
+    assert sheet.height == 15
+    assert all(f'"{signal}"' in page for signal in sheet["signal"])
+    Path("data/ratings/ml-100k/qwen-coder").mkdir(parents=True)
+    filled = sheet.with_columns(relevancy=pl.lit("1"), usefulness=pl.lit("0.5"))
+    filled.write_csv("data/ratings/ml-100k/qwen-coder/ann.csv")
+    assert CliRunner().invoke(stage, ["ml-100k", "qwen-coder"]).exit_code == 0
+    found = json.loads(Path("metrics/ml-100k/qwen-coder/ratings.json").read_text())
+    assert (found["items"], found["raters"]) == (15, 1)
+    assert [found[question]["average"] for question in ("relevancy", "usefulness")] == [15, 7.5]
 
 
 def test_rate_without_signals_is_one_line(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The rating sheet in a real browser: rate, reload, go on, export, read back."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -22,6 +23,9 @@ SHEET = pl.DataFrame(
     }
 )
 PLACE = "document.getElementById('place').textContent"
+STATUS = "document.querySelector('[role=status]').textContent"
+LETTERS = "a name may have letters from a to z, digits, - and _ only, such as Ann-Lee"
+LLMS = "names that begin with judge- are those of LLM judges: choose another"
 PRESSED = "[...document.querySelectorAll('[aria-pressed=true]')].map(button => button.textContent)"
 
 
@@ -63,10 +67,37 @@ def goes_on(page: Page) -> None:
     page.press("ArrowRight")
     page.run("document.querySelectorAll('fieldset')[1].querySelectorAll('button')[0].click()")
     assert page.run("document.getElementById('export').disabled")  # no name yet
-    page.run(
-        "(() => { const n = document.getElementById('name'); n.value = 'ann'; n.dispatchEvent(new Event('input')); })()"
-    )
+    assert page.run(STATUS) == "3 of 3 rated; write your name to export"
+    give_name(page, "Zoë")
+    assert page.run("document.getElementById('export').disabled")
+    give_name(page, "ann")
+    assert page.run(STATUS) == "3 of 3 rated"
     assert not page.run("document.getElementById('export').disabled")
+
+
+def give_name(page: Page, name: str) -> None:
+    """As somebody who types it."""
+    field = "document.getElementById('name')"
+    page.run(f"{field}.value = {json.dumps(name)}; {field}.dispatchEvent(new Event('input'))")
+
+
+def test_a_name_that_is_refused_says_why(tmp_path: Path) -> None:
+    written = tmp_path / "sheet.html"
+    written.write_text(sheet_page("tiny", "writer", SHEET.head(1)), encoding="utf-8")
+    with chromium(tmp_path) as page:
+        page.open(written.as_uri())
+        assert "drawn from those that the rules kept" in page.run("document.body.textContent")
+        assert page.run(STATUS) == "0 of 1 rated"
+        page.press("1")
+        page.press("1")
+        for name, reason in (("Ann Lee", LETTERS), ("Zoë", LETTERS), ("judge-ann", LLMS)):
+            give_name(page, name)
+            assert page.run(STATUS) == f"1 of 1 rated; {reason}"
+            assert page.run("document.getElementById('export').disabled")
+        give_name(page, "Ann-Lee")
+        assert page.run(STATUS) == "1 of 1 rated"
+        assert not page.run("document.getElementById('export').disabled")
+        assert page.errors == []
 
 
 def downloaded(path: Path) -> Path:

@@ -124,6 +124,18 @@ def test_the_expansion_with_every_list(stages):
     } == STAGES | AGAIN | PRETRAINED | RANKERS | TAXREC | TRANSFERS
 
 
+def test_every_committed_table_is_a_plot_with_its_template():
+    """As `dvc plots show` finds them: once, in the stages of the matrix or in the list at the end."""
+    committed = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "metrics").rglob("*.csv")}
+    with Repo(str(REPOSITORY)) as repo:
+        (shown_of,) = repo.plots.collect()
+    sources = shown_of["workspace"]["definitions"]["data"].values()
+    found = [(path, shown["template"]) for source in sources for path, shown in source["data"].items()]
+    assert sorted(path for path, _ in found) == sorted(committed)
+    named = {path: Path(path).parent.name if "/curves/" in path else Path(path).stem for path in committed}
+    assert dict(found) == named
+
+
 def imported(file: Path) -> Iterator[Path]:
     """The modules of lamar that a file imports, at its top or in a function."""
     for node in ast.walk(ast.parse(file.read_text())):

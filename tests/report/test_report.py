@@ -17,13 +17,14 @@ from lamar.errors import LamarError
 from lamar.evaluation.metrics import METRICS
 from lamar.evaluation.ranks import SCHEMA, write
 from lamar.report.browser import largest_moves
-from lamar.report.chapter import chapters
+from lamar.report.chapter import Chapter, chapters
 from lamar.report.charts import bars, curves
 from lamar.report.comparison import differences
 from lamar.report.evidence import Evidence, read_evidence
 from lamar.report.page import render, summary
 from lamar.report.provenance import origins
 from lamar.report.results import Result
+from lamar.report.tables import paper_table
 from lamar.report.ties import Ties
 
 HOSTILE = '<script>alert("x")</script>'
@@ -377,6 +378,16 @@ def test_the_papers_ratings_stand_beside_those_of_its_datasets_only(tmp_path):
 def test_the_papers_films_are_those_with_storylines(tmp_path):
     assert read_evidence(tmp_path, "ml-1m-storylines").paper["table"] == "Table 6"
     assert read_evidence(tmp_path, "ml-1m").paper is None
+
+
+def test_the_papers_ablations_name_their_own_table():
+    chapter = Chapter(
+        "scientific", RESULTS, {}, [], [], [], [], {}, [], read_evidence(REPOSITORY, "scientific"), None, []
+    )
+    sources = {row[0]: row[1:4] for row in paper_table(chapter)[0].rows}
+    assert sources["LaMAR (GPT-4o-mini)"] == ["Table 3", "0.1114", "0.1524"]
+    assert sources["Prompt variant of LaMAR (GPT-4o-mini)"] == ["Table 5", "0.1080", "0.1520"]
+    assert sources["Signal variant of LaMAR (GPT-4o-mini)"] == ["Table 5", "0.1086", "0.1477"]
 
 
 def test_runs_of_other_settings_or_models_are_not_compared():

@@ -96,18 +96,21 @@ def test_pages_show_the_committed_metrics(dataset: str) -> None:
 def test_the_main_table_has_models_as_columns_and_what_signals_improve() -> None:
     (table,) = main_table(chapter(RESULTS, FOUND))
     assert table.head == ["metric", "popularity", "recformer-original", "recformer-lamar"]
-    assert [row[0] for row in table.rows] == list(LABELS.values())
-    ndcg, recall, *_, auc = table.rows
-    assert ndcg[1:] == ["0.0200", "0.0500 ± 0.0010", "0.0505 ± 0.0020 (+10.0%)"]  # as `significance` found it
-    assert recall[3] == "0.5000 ± 0.0000 (+10.0%)"
+    assert [row[0] for row in table.rows] == [*LABELS.values(), "Seeds"]
+    ndcg, recall, *_, auc, seeds = table.rows
+    # As `significance` found it.
+    assert ndcg[1:] == ["0.0200", "0.0500 ± 0.0010", "0.0505 ± 0.0020 (+10.0%, +5.0% to +20.0%)"]
+    assert recall[3] == "0.5000 ± 0.0000 (+10.0%, +5.0% to +20.0%)"
+    assert seeds[1:] == ["1", "3", "3"]
+    assert table.caption.endswith("the same model without signals, * where significant, with 95% intervals.")
     assert auc[3] == "0.5000 ± 0.0000 (+0.0%)"  # not tested: the ratio of the means
 
 
 def test_a_significant_improvement_has_an_asterisk() -> None:
     found = replace(FOUND, significance=FOUND.significance | {"pairs": [pair("recformer-lamar", "recformer-original")]})
     ndcg, recall, *_ = main_table(chapter(RESULTS, found))[0].rows
-    assert ndcg[3] == "0.0505 ± 0.0020 (+10.0%*)"
-    assert recall[3] == "0.5000 ± 0.0000 (+10.0%)"
+    assert ndcg[3] == "0.0505 ± 0.0020 (+10.0%*, +5.0% to +20.0%)"
+    assert recall[3] == "0.5000 ± 0.0000 (+10.0%, +5.0% to +20.0%)"
 
 
 def test_the_table_of_runs_marks_significant_differences_by_letters() -> None:
@@ -123,7 +126,9 @@ def test_the_table_of_runs_marks_significant_differences_by_letters() -> None:
 def test_without_evidence_there_are_no_letters() -> None:
     alone = chapter([result("sasrec", 0.1, seeds=1)], NOTHING)
     assert runs_table(alone)[0].rows == [["sasrec", "1", "0.1000", *["0.5000"] * 5]]
-    assert [row[1] for row in main_table(alone)[0].rows] == ["0.1000", *["0.5000"] * 5]
+    (table,) = main_table(alone)
+    assert [row[1] for row in table.rows] == ["0.1000", *["0.5000"] * 5, "1"]
+    assert table.caption == "Models on tiny; in brackets: against the same model without signals."
     assert significance_table(chapter(RESULTS, NOTHING)) == []
     assert buckets_table(chapter(RESULTS, NOTHING)) == groups_table(chapter(RESULTS, NOTHING)) == []
 
@@ -181,6 +186,12 @@ def test_latex_is_escaped() -> None:
     assert r"\begin{tabular}{lr}" in text
 
 
+def test_a_latex_row_is_no_argument_of_what_stands_before_it() -> None:
+    lines = latex(Table("", ["[head]", "b"], [["[2em]", "1"], ["*", "[2]"], ["plain", "*"]])).splitlines()
+    expected = [r"{}[head] & b \\", r"\midrule", r"{}[2em] & 1 \\", r"{}* & [2] \\", r"plain & * \\"]
+    assert [line for line in lines if line.endswith(r"\\") or line == r"\midrule"] == expected
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
 def test_latex_compiles(tmp_path) -> None:
     document = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + latex(HOSTILE) + r"\end{document}"
@@ -191,6 +202,19 @@ def test_latex_compiles(tmp_path) -> None:
 
 def test_markdown_cells_do_not_break_the_table() -> None:
     assert markdown(Table("", ["a"], [["x|y"]])) == "| a |\n| --- |\n| x\\|y |\n"
+
+
+def test_several_tables_have_their_captions_as_markdown_and_one_has_none() -> None:
+    first, second = (Table(f"Of {name}.", ["a"], [["x"]]) for name in ("one", "two"))
+    assert FORMATS["markdown"]([first]) == markdown(first)
+    assert FORMATS["markdown"]([first, second]) == f"Of one.\n\n{markdown(first)}\nOf two.\n\n{markdown(second)}"
+
+
+def test_the_command_says_of_which_dataset_and_generator_a_table_is() -> None:
+    done = CliRunner().invoke(main, ["table", "quality"])
+    assert done.exit_code == 0
+    assert "Quality of qwen-coder on ml-100k.\n\n| statistic |" in done.output
+    assert "\n\nQuality of qwen-coder-prompt-variant on scientific.\n\n| statistic |" in done.output
 
 
 def test_the_command_knows_every_table_and_format() -> None:
@@ -204,7 +228,8 @@ def test_the_command_prints_a_dataset() -> None:
     assert done.exit_code == 0
     assert r"\caption{Models on ml-100k; in brackets: against the same model without signals" in done.output
     assert r"metric & popularity & sasrec & " in done.output
-    assert r"(+1.6\%)" in done.output
+    assert r"(+1.6\%, " in done.output
+    assert r"Seeds & 1 & 1 & " in done.output
 
 
 def test_a_table_or_dataset_that_is_not_here_is_one_line() -> None:
