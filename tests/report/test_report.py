@@ -229,8 +229,15 @@ def test_every_part_of_the_page_names_the_source_of_its_numbers(root, chosen):
     _, *parts = re.split("(?=<h[2-5])", with_evidence(root, chosen))
     titles = {re.search("<h[2-5]>(.*)</h[2-5]>", part)[1]: part for part in parts}
     silent = {title for title, part in titles.items() if not re.search("<code>(metrics|ranks)/tiny/", part)}
-    # signals themselves are no numbers; of rankers and people there are none here
-    assert silent == {"Some of them", "LLMs that rank", "Rated by people", "Look up an item", "How to read the numbers"}
+    # a heading of headings, signals themselves; of rankers and people there are no numbers here
+    assert silent == {
+        "The signals",
+        "Some of them",
+        "LLMs that rank",
+        "Rated by people",
+        "Look up an item",
+        "How to read the numbers",
+    }
     for title in ("At a glance", "tiny", "NDCG@10, in one picture"):
         assert "<code>metrics/tiny/significance.json</code> (sha256 " in titles[title]
 
