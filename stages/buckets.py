@@ -19,7 +19,7 @@ def main(dataset: str) -> None:
     chosen = params.load()
     params.entry(chosen.datasets, "dataset", dataset)
     runs = read_runs(dataset, list(chosen.runs))
-    groups = bucket_groups(Path("data/prepared", dataset), Path("data/embeddings", dataset), runs[0], chosen.buckets)
+    groups = bucket_groups(Path("data/prepared", dataset), Path("data/embeddings", dataset), runs, chosen.buckets)
     table = bucket_table(runs, groups, chosen.buckets, chosen.significance)
     with written_whole(Path("metrics", dataset, "buckets.csv")) as unfinished:
         table.write_csv(unfinished)

@@ -23,7 +23,7 @@ def main(page: Path | None) -> None:
     """Write report/index.html and report/summary.json from metrics/, ranks/ and, for signals and items, data/."""
     chosen = params.load()
     contents = chapters(Path(), chosen)
-    known = origins(Path(), "metrics", commits=page is not None)
+    known = origins(Path(), "metrics", "ranks", commits=page is not None)
     written = page or Path("report/index.html")
     with written_whole(written) as unfinished:
         unfinished.write_text(render(contents, Path(), known, chosen.buckets.min_users), encoding="utf-8")

@@ -113,9 +113,7 @@ async def _connect(port: int) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebS
     return session, await session.ws_connect(address, max_msg_size=0)
 
 
-# The contrast of every text with the colour behind it (WCAG 2, 1.4.3): [ratio, text] where it is too low.
-LOW_CONTRAST = """
-(() => {
+_COLOURS = """
   const parse = (text) => {
     const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
     return { r, g, b, a };
@@ -129,18 +127,47 @@ LOW_CONTRAST = """
     }
     return parse("rgb(255, 255, 255)");
   };
+  const contrast = (one, other) => {
+    const [a, b] = [luminance(one), luminance(other)].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  };
+"""
+
+# The contrast of every text with the colour behind it (WCAG 2, 1.4.3): [ratio, text] where it is too low.
+LOW_CONTRAST = """
+(() => {
+  COLOURS
   const low = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
     if (!walker.currentNode.textContent.trim() || !node.checkVisibility() || node.closest("script")) continue;
     const style = getComputedStyle(node);
-    const [a, b] = [luminance(parse(style.color)), luminance(behind(node))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
+    const ratio = contrast(parse(style.color), behind(node));
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
     if (ratio < (large ? 3 : 4.5)) low.push([ratio, walker.currentNode.textContent.trim().slice(0, 40)]);
   }
   return low;
 })()
-"""
+""".replace("COLOURS", _COLOURS)
+
+# The same of what charts are drawn with (WCAG 2.1, 1.4.11), given selectors and the property that has the colour.
+# [ratio, class] where it is below 3; a selector that finds nothing is given as [0, selector].
+FAINT_MARKS = """
+((marks) => {
+  COLOURS
+  const shown = (node, property) => {
+    const style = getComputedStyle(node);
+    const [colour, back] = [parse(style[property]), behind(node.parentElement)];
+    const share = colour.a * Number(style.opacity);
+    const mixed = (name) => share * colour[name] + (1 - share) * back[name];
+    return contrast({ r: mixed("r"), g: mixed("g"), b: mixed("b") }, back);
+  };
+  return marks.flatMap(([selector, property]) => {
+    const nodes = [...document.querySelectorAll(selector)];
+    if (!nodes.length) return [[0, selector]];
+    return nodes.map((node) => [shown(node, property), node.getAttribute("class")]).filter(([ratio]) => ratio < 3);
+  });
+})
+""".replace("COLOURS", _COLOURS)

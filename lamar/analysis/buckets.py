@@ -15,6 +15,7 @@ import polars as pl
 from lamar.analysis.groups import TOPICS, Group, novelty, quantiles, ranges, topics, training_counts
 from lamar.analysis.runs import COMPARED, RunValues
 from lamar.analysis.significance import compared_runs, pair_intervals, repeats, resampled_means, run_intervals
+from lamar.console import say
 from lamar.params import Buckets, Significance
 
 SCHEMA = {
@@ -30,11 +31,13 @@ SCHEMA = {
 }
 
 
-def bucket_groups(prepared: Path, embeddings: Path, run: RunValues, chosen: Buckets) -> list[Group]:
-    """The groups of the users that `run` ranks: by the target's popularity and topic, history, and signal novelty.
+def bucket_groups(prepared: Path, embeddings: Path, runs: Sequence[RunValues], chosen: Buckets) -> list[Group]:
+    """The groups of the users that `runs` rank: by the target's popularity and topic, history, and signal novelty.
 
-    embeddings: data/embeddings/<dataset>, with one folder for each generator.
+    embeddings: data/embeddings/<dataset>, with one folder for each generator. Novelty is that of the signals that the
+    runs read; where their vectors are not there, it is said, and these groups are left out.
     """
+    run = runs[0]
     items, interactions, split = (
         pl.read_parquet(prepared / f"{name}.parquet") for name in ("items", "interactions", "split")
     )
@@ -47,8 +50,12 @@ def bucket_groups(prepared: Path, embeddings: Path, run: RunValues, chosen: Buck
     for attribute in (name for name in TOPICS if name in items.columns):
         of_items = TOPICS[attribute](items[attribute].to_list())
         groups += topics(attribute, [of_items[item] for item in run.items], chosen.topics)
-    for path in sorted(embeddings.glob(f"*/{chosen.similarity}.parquet")):
-        groups += quantiles(f"novelty {path.parent.name}", _novelty(path, items)[run.items], chosen.novelty)
+    for generator in sorted({name for run in runs for name in run.signature["signals"]}):
+        path = embeddings / generator / f"{chosen.similarity}.parquet"
+        if path.exists():
+            groups += quantiles(f"novelty {generator}", _novelty(path, items)[run.items], chosen.novelty)
+        else:
+            say(f"{path}: no such file, so no groups by the novelty of these signals (matrix.similarity)")
     return groups
 
 

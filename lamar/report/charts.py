@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ HEADROOM = 1.06  # the longest bar, whisker included, leaves a little room
 
 @dataclass(frozen=True)
 class Bar:
-    """A result's NDCG@10. width: of the bar; whisker: start and width of its interval; percent of the axis."""
+    """A result's NDCG@10. width: of the bar; whisker: start and width of its interval; percent of the axis.
+
+    ends: the interval as text, '' where there is none.
+    """
 
     result: Result
     width: float
     whisker: tuple[float, float] | None
+    ends: str
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,14 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class GroupChart:
-    """Differences of NDCG@10 by group. by: what divides the users; zero: percent of the axis."""
+    """Differences of NDCG@10 by group. by: what divides the users; zero: percent of the axis.
+
+    ticks: a round number, zero and the same number below it (percent from the left, label).
+    """
 
     by: str
     zero: float
+    ticks: list[tuple[float, str]]
     rows: list[GroupRow]
 
 
@@ -131,7 +140,8 @@ def bars(results: list[Result], evidence: Evidence) -> Bars:
 
 def _bar(result: Result, ends: dict[str, float] | None, scale: float) -> Bar:
     whisker = (round(ends["low"] * scale, 2), round((ends["high"] - ends["low"]) * scale, 2)) if ends else None
-    return Bar(result, round(result.metrics["ndcg@10"] * scale, 2), whisker)
+    written = f"{ends['low']:.4f} to {ends['high']:.4f}" if ends else ""
+    return Bar(result, round(result.metrics["ndcg@10"] * scale, 2), whisker, written)
 
 
 def curves(folder: Path, results: list[Result]) -> list[Panel]:
@@ -209,13 +219,21 @@ def group_charts(buckets: pl.DataFrame) -> list[GroupChart]:
 
 
 def _group_chart(by: str, table: pl.DataFrame) -> GroupChart:
-    ends = [0.0, *table["low"], *table["high"]]
-    x = _Axis(min(ends), max(ends))
+    farthest = max(map(abs, [*table["low"], *table["high"]])) or 1.0
+    x = _Axis(-farthest, farthest)  # the same on both sides: the ticks' labels have room, and zero is in the middle
+    tick = _round_below(farthest)
     rows = [
         GroupRow(name, users, [_whisker(x, row) for row in group.iter_rows(named=True)])
         for (name, users), group in table.group_by("bucket", "users", maintain_order=True)
     ]
-    return GroupChart(by, x(0.0), rows)
+    ticks = [(x(value), f"{value:+g}".replace("-", "−") if value else "0") for value in (-tick, 0.0, tick)]
+    return GroupChart(by, x(0.0), ticks, rows)
+
+
+def _round_below(value: float) -> float:
+    """The largest number of one digit that is not above a positive value: 0.04 for 0.0463."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return round(math.floor(value / power + 1e-9) * power, 12)  # 0.3 / 0.1 is a little below 3
 
 
 def _whisker(x: _Axis, row: dict[str, Any]) -> Whisker:

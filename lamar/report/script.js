@@ -79,3 +79,13 @@ for (const browser of document.querySelectorAll("[data-browser]")) {
   input.addEventListener("input", search);
   search();
 }
+
+// On paper nothing can be opened: all is open while the page prints, then as it was.
+let closed = [];
+window.addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  for (const one of closed) one.open = true;
+});
+window.addEventListener("afterprint", () => {
+  for (const one of closed) one.open = false;
+});

@@ -10,6 +10,7 @@ import click
 
 from lamar import params
 from lamar.console import progress, say, user_errors
+from lamar.errors import LamarError
 
 if TYPE_CHECKING:
     from lamar.serving.recommender import Recommender
@@ -23,7 +24,9 @@ def of_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--model", "run", required=True, metavar="RUN", help="An entry of `runs` in params.yaml, trained."
         ),
-        click.option("--dataset", required=True, help="An entry of `datasets` in params.yaml."),
+        click.option(
+            "--dataset", help="An entry of `datasets` in params.yaml; without it, the one of `matrix.datasets`."
+        ),
         click.option("--seed", type=int, help="Which model of a run with several seeds; without it, the first."),
         click.option(
             "--new-items",
@@ -50,7 +53,7 @@ def of_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--repeat", is_flag=True, help="Recommend items of the history, too; without it they are left out.")
 @user_errors
 def recommend(
-    run: str, dataset: str, seed: int | None, new_items: Path | None, history: str | None, users: Path | None,
+    run: str, dataset: str | None, seed: int | None, new_items: Path | None, history: str | None, users: Path | None,
     out: Path | None, k: int, repeat: bool,
 ) -> None:  # fmt: skip
     """Name the best items for one history or many users.
@@ -64,7 +67,8 @@ def recommend(
     from lamar.serving.repository import trained_run
     from lamar.serving.tables import split_ids
 
-    recommender = Recommender(trained_run(params.load(), dataset, run, seed, new_items))
+    chosen = params.load()
+    recommender = Recommender(trained_run(chosen, dataset or _only_dataset(chosen), run, seed, new_items))
     if users is not None and out is not None:
         _recommend_to_many(recommender, users, out, k, repeat)
         return
@@ -92,7 +96,7 @@ def _recommend_to_many(recommender: Recommender, users: Path, out: Path, k: int,
 @click.command()
 @of_a_run
 @user_errors
-def publish(run: str, dataset: str, seed: int | None, new_items: Path | None) -> None:
+def publish(run: str, dataset: str | None, seed: int | None, new_items: Path | None) -> None:
     """Log a trained model to MLflow, to be served.
 
     `mlflow models serve` then recommends over HTTP.
@@ -102,11 +106,22 @@ def publish(run: str, dataset: str, seed: int | None, new_items: Path | None) ->
     from lamar.serving.repository import trained_run
 
     chosen = params.load()
+    dataset = dataset or _only_dataset(chosen)
     address = log(trained_run(chosen, dataset, run, seed, new_items), dataset, chosen.tracking)
     say(f"{address}: {dataset} {run}; serve it with")
     click.echo(
         f"MLFLOW_TRACKING_URI={tracking.store_uri()} mlflow models serve -m {address} --env-manager local -p 5001"
     )
+
+
+def _only_dataset(chosen: params.Params) -> str:
+    """The dataset that is meant when none is named. Raises LamarError when it could be one of several."""
+    names = chosen.matrix.datasets
+    if len(names) != 1:
+        raise LamarError(
+            f"params.yaml: matrix.datasets has {len(names)} entries; name one with --dataset: {', '.join(names)}"
+        )
+    return names[0]
 
 
 def printable(text: str) -> str:

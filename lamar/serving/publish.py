@@ -54,11 +54,16 @@ def _log(trained: Trained, dataset: str, files: Path) -> str:
         code_paths=[str(PACKAGE)],
         signature=signature(),
         input_example=example(trained),
-        pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
+        pip_requirements=requirements(),
         params=tracking.flattened(trained.run.model_dump()),
         tags={"dataset": dataset, "run": trained.name, **tracking.revision()},
     )
     return logged.model_uri
+
+
+def requirements() -> list[str]:
+    """What a model needs where it is served, in versions that PyPI has: torch's build (+cpu) is the machine's."""
+    return [f"{name}=={version(name).split('+')[0]}" for name in NEEDED]
 
 
 def signature() -> ModelSignature:

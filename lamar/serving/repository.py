@@ -28,7 +28,7 @@ def trained_run(
     source = params.entry(chosen.datasets, "dataset", dataset)
     settings = params.entry(chosen.runs, "run", run)
     if settings.model not in LOADERS:
-        raise LamarError(f"{run}: {settings.model} cannot recommend from the whole catalogue; {', '.join(LOADERS)} can")
+        raise LamarError(f"{run}: {settings.model} is not served; {', '.join(LOADERS)} are")
     seed = settings.seeds[0] if seed is None else seed
     if seed not in settings.seeds:
         raise LamarError(f"{run} has no seed {seed}; it has {', '.join(map(str, settings.seeds))}")

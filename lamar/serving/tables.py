@@ -31,11 +31,13 @@ def read_histories(path: Path) -> pl.DataFrame:
     """
     table = _read(path, ["user", "history"])
     if isinstance(table.schema["history"], pl.List):
-        histories = table["history"].cast(pl.List(pl.String)).fill_null([]).list.drop_nulls()
+        histories = table["history"].fill_null([]).list.drop_nulls()
     else:
-        texts = table["history"].cast(pl.String).fill_null("")
+        texts = table["history"].fill_null("")
+        if path.suffix == ".jsonl" and texts.str.contains(r"^[\[{]").any():  # polars writes out what is no text
+            raise LamarError(f"{path}: some histories are lists and others are not; make all of them lists")
         histories = pl.Series("history", [split_ids(text) for text in texts], dtype=pl.List(pl.String))
-    return pl.DataFrame([table["user"].cast(pl.String), histories])
+    return pl.DataFrame([table["user"], histories])
 
 
 def read_new_items(path: Path, item_id: str, attributes: Sequence[str]) -> pl.DataFrame:
@@ -44,8 +46,10 @@ def read_new_items(path: Path, item_id: str, attributes: Sequence[str]) -> pl.Da
     `item_id`: what the file calls the ids. Raises LamarError when it or one of `attributes` is no column, when an id is
     missing or there twice.
     """
-    table = _read(path, [item_id, *attributes]).rename({item_id: "item_id"})
-    table = table.with_columns(pl.selectors.by_dtype(pl.List(pl.String)).list.join(", "))
+    table = _read(path, [item_id, *attributes])
+    if item_id != "item_id" and "item_id" in table.columns:
+        raise LamarError(f"{path}: the ids are in {item_id!r}, as in your table; leave out the column 'item_id'")
+    table = table.rename({item_id: "item_id"}).with_columns(pl.selectors.list().list.join(", ", ignore_nulls=True))
     items = table.select("item_id", *(one_line(name) for name in table.columns if name != "item_id"))
     items = items.with_columns(one_line("item_id"))
     for row, count in items.group_by("item_id", maintain_order=True).len().iter_rows():
@@ -77,4 +81,17 @@ def _read(path: Path, needed: Sequence[str]) -> pl.DataFrame:
     absent = next((name for name in needed if name not in table.columns), None)
     if absent is not None:
         raise LamarError(f"{path}: no column {absent!r}; it has {', '.join(table.columns)}")
-    return table
+    for name in needed:
+        if _as_text(table.schema[name]) is None:
+            raise LamarError(f"{path}: column {name!r} is {table.schema[name]}; give text, numbers or lists of them")
+    kinds = {name: kind for name, dtype in table.schema.items() if (kind := _as_text(dtype)) is not None}
+    return table.select(pl.col(name).cast(kind) for name, kind in kinds.items())
+
+
+def _as_text(dtype: pl.DataType) -> pl.DataType | None:
+    """What a column becomes: text or lists of text; None for what is no text, as structs and bytes."""
+    many = isinstance(dtype, pl.List | pl.Array)
+    inner = dtype.inner if many else dtype
+    if inner.is_nested() or inner in (pl.Binary, pl.Object):
+        return None
+    return pl.List(pl.String) if many else pl.String()

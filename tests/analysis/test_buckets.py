@@ -69,7 +69,7 @@ def test_a_run_that_repeats_another_has_no_rows_of_its_own():
     assert table["run"].unique(maintain_order=True).to_list() == ["m-original", "m-lamar"]
 
 
-def test_the_groups_of_a_dataset(tmp_path):
+def test_the_groups_of_a_dataset(tmp_path, capsys):
     tables = {
         "items": {
             "item": [0, 1, 2],
@@ -86,13 +86,16 @@ def test_the_groups_of_a_dataset(tmp_path):
     }
     for name, columns in tables.items():
         pl.DataFrame(columns).write_parquet(tmp_path / f"{name}.parquet")
-    (tmp_path / "embeddings/writer").mkdir(parents=True)
     shape = pl.Array(pl.Float32, 2)
     schema = {"item_id": pl.String, "signal": shape, "item": shape}
     vectors = pl.DataFrame({"item_id": ["b"], "signal": [[1.0, 0.0]], "item": [[0.0, 1.0]]}, schema=schema)
-    vectors.write_parquet(tmp_path / "embeddings/writer/small.parquet")
-    run = replace(run_values("lamar", np.zeros((2, 1))), items=np.array([1, 2]))
-    groups = bucket_groups(tmp_path, tmp_path / "embeddings", run, CHOSEN)
+    for generator in ("writer", "that no run reads"):
+        (tmp_path / "embeddings" / generator).mkdir(parents=True)
+        vectors.write_parquet(tmp_path / "embeddings" / generator / "small.parquet")
+    run = run_values("lamar", np.zeros((2, 1)))
+    reads = run.signature | {"signals": {"writer": "sha256", "not embedded": "sha256"}}
+    run = replace(run, items=np.array([1, 2]), signature=reads)
+    groups = bucket_groups(tmp_path, tmp_path / "embeddings", [run], CHOSEN)
     found = {(group.by, group.name): group.members.tolist() for group in groups}
     assert found["popularity", "0"] == [False, True]
     assert found["popularity", "1–5"] == [True, False]
@@ -100,3 +103,4 @@ def test_the_groups_of_a_dataset(tmp_path):
     assert found["genre", "Noir"] == [False, True]
     assert found["novelty writer", "1.00–1.00"] == [True, False]
     assert {group.by for group in groups} == {"popularity", "history", "genre", "novelty writer"}
+    assert "embeddings/not embedded/small.parquet: no such file" in " ".join(capsys.readouterr().err.split())

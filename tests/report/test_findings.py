@@ -6,16 +6,21 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lamar.files import read_json
+from lamar.files import read_json, sha256_of
 from lamar.report.evidence import Evidence, read_evidence
 from lamar.report.words import mean, percent, signed
 
 TABLES = re.compile("<!-- table:.*?<!-- /table -->", re.DOTALL)  # which test_tables.py compares
 FINDINGS = " ".join(TABLES.sub("", Path("docs/findings.md").read_text()).split())
-RUNS = {name: f"recformer-{name}-products" for name in ("original", "lamar", "placebo")}
+CONTROLS = ("placebo", "random-words", "description", "signal-only")
+BASES = ("original", *CONTROLS)
+RUNS = {name: f"recformer-{name}-products" for name in ("lamar", *BASES)}
 TESTED = ("ndcg@10", "recall@10", "mrr")
 # Numbers that are no results: levels, sizes of models and texts, names, the groups' edges, revisions.
-SETTINGS = {"95%", "Qwen2.5", "1.5B", "96", "256", "9e0aeed", "bfloat16", "1", "5", "6", "20", "BERT4Rec", "S3"}
+SETTINGS = {"95%", "Qwen2.5", "1.5B", "96", "256", "1", "5", "5%", "bfloat16", "BERT4Rec", "S3"}
+# Kept signals of `scientific`, shorter descriptions, none at all; items without signals, users whose targets they are.
+TEXTS = (4208, 686, 155, 177, 318)
+SETTINGS |= {"4", "208", "686", "155", "177", "318"}
 SETTINGS |= {"11", "041", "327"}  # of 11,041 and 5,327, what the paper counts
 
 
@@ -42,12 +47,14 @@ def groups(products: Evidence) -> pl.DataFrame:
     return products.buckets.filter(metric="ndcg@10").with_columns(pl.col("against").fill_null(""))
 
 
-def group_row(products: Evidence, name: str) -> str:
-    def of(run: str, against: str = "") -> dict:
-        return groups(products).filter(by="popularity", bucket=name, run=run, against=against).row(0, named=True)
+def group(products: Evidence, name: str, run: str, against: str = "") -> dict:
+    """NDCG@10 by how often training has the target."""
+    return groups(products).filter(by="popularity", bucket=name, run=run, against=against).row(0, named=True)
 
-    own = [f"{of(RUNS[run])['value']:.4f}" for run in ("original", "lamar")]
-    against = [of(RUNS["lamar"], RUNS[base]) for base in ("original", "placebo")]
+
+def group_row(products: Evidence, name: str) -> str:
+    own = [f"{group(products, name, RUNS[run])['value']:.4f}" for run in ("original", "lamar")]
+    against = [group(products, name, RUNS["lamar"], RUNS[base]) for base in ("original", "placebo", "random-words")]
     differences = [f"{signed(one['value'])} ({signed(one['low'])} to {signed(one['high'])})" for one in against]
     users = f"{against[0]['users']:,}"
     return f"| {' | '.join([name, users, *own, *differences])} |"
@@ -66,27 +73,33 @@ def phrases(products: Evidence) -> list[str]:
     movies = read_evidence(Path(), "ml-100k")
     placebos = [metrics("ml-100k", run)["ndcg@10"] for run in ("recformer-placebo", "recformer-placebo-converged")]
     statistics = read_json(Path("metrics/scientific/statistics.json"))
-    differences = groups(products).filter(pl.col("against") != "")
+    own = {name: mean(metrics("scientific", run), "ndcg@10", 3) for name, run in RUNS.items()}
+    rare = group(products, "1–5", RUNS["description"])["value"]
+    differences = groups(products).filter(~pl.col("against").is_in(["", RUNS["signal-only"]]))
     excluding = differences.filter((pl.col("low") > 0) | (pl.col("high") < 0))
     by_chance = 0.05 * differences.height
     by_llm = sorted(gains(products.paper["systems"], ("ndcg@10",)))
     domains = [read_evidence(Path(), name).paper["systems"] for name in products.rated["datasets"]]
     everywhere = [gain for domain in domains for gain in gains(domain, tuple(domain["Recformer"]))]
-    p = pair(products, RUNS["lamar"], RUNS["original"])["ndcg@10"]["p_holm"]
+    p = pair(products, RUNS["lamar"], RUNS["placebo"])["recall@10"]["p_holm"]
     return [
         f"({statistics['users']:,} users, {statistics['items']:,} items, 3 seeds)",
-        f"NDCG@10 of {mean(of['original'], 'ndcg@10', 3)} on the items' own text",
-        f"{mean(of['lamar'], 'ndcg@10', 3)} with the signal (`lamar`)",
-        f"{mean(of['placebo'], 'ndcg@10', 3)} with the signal of another item",
+        f"(`original`), that and the signal (`lamar`), or one of the [controls](evidence.md): "
+        f"NDCG@10 of {own['original']}, "
+        f"{own['lamar']} and, with the signal of another item (`placebo`), {own['placebo']}.",
         *(
             f"| `{base}` | {' | '.join(change(pair(products, RUNS['lamar'], RUNS[base])[m], True) for m in TESTED)} |"
-            for base in ("original", "placebo")
+            for base in BASES
         ),
-        f"NDCG@10 by {signed(of['placebo']['ndcg@10'] - of['original']['ndcg@10'])}, which was",
-        f"(p = {p:.3f} for NDCG@10)",
+        f"Recall@10 against the placebo, has p = {p:.2f}.",
+        f"another item's signal reach NDCG@10 of {own['random-words']} and {own['placebo']}; "
+        f"`original` has {own['original']}.",
+        f"as far as can be seen**: {own['description']}, with",
+        f"Alone (`signal-only`) it reaches {own['signal-only']}.",
+        f"reaches a mean of {rare:.4f}, whose",
         *(group_row(products, name) for name in ("0", "1–5", "6–20", "> 20")),
-        f"for the {differences.height} differences of NDCG@10 on groups, of which {excluding.height} intervals",
-        f"exclude zero and chance alone would let {int(by_chance)} or {int(by_chance) + 1}.",
+        f"for the {differences.height} differences of NDCG@10 on groups (`signal-only` not counted), of which "
+        f"{excluding.height} intervals exclude zero; chance alone would let {int(by_chance)} or {int(by_chance) + 1}.",
         f"NDCG@10 {mean(of['sasrec'], 'ndcg@10', 3)} and MRR {of['sasrec']['mrr']:.4f}, above every Recformer",
         f"Recall@10 ({mean(of['sasrec'], 'recall@10', 3)}) is below `lamar`'s {mean(of['lamar'], 'recall@10', 3)}.",
         f"are {percent(by_llm[0])} and {percent(by_llm[1])} in NDCG@10 over Recformer",
@@ -97,6 +110,16 @@ def phrases(products: Evidence) -> list[str]:
         f"falls from {placebos[0]:.4f} to {placebos[1]:.4f}, so that",
         f"{change(pair(movies, 'recformer-lamar-converged', 'recformer-placebo-converged')['ndcg@10'])} above it",
     ]
+
+
+def text_counts(signals: pl.DataFrame) -> tuple[int, ...]:
+    items, split = (pl.read_parquet(f"data/prepared/scientific/{name}.parquet") for name in ("items", "split"))
+    kept = signals.filter("kept").join(items, on="item_id")
+    described = kept["description"].fill_null("").str.count_matches(r"\S+")
+    shorter = described < kept["signal"].str.count_matches(r"\S+")
+    without = items.filter(~pl.col("item_id").is_in(kept["item_id"].implode()))
+    users = split["test"].is_in(without["item"].implode()).sum()
+    return kept.height, shorter.sum(), (described == 0).sum(), without.height, users
 
 
 def test_every_number_is_that_of_the_metrics(products):
@@ -110,15 +133,32 @@ def test_every_number_is_that_of_the_metrics(products):
 
 
 def test_what_is_said_in_words_is_so(products):
-    verdicts = {
-        base: [pair(products, RUNS["lamar"], RUNS[base])[metric]["significant"] for metric in TESTED]
-        for base in ("original", "placebo")
-    }
-    assert verdicts == {"original": [False] * 3, "placebo": [True, True, False]}
-    against = groups(products).filter(by="popularity", against=RUNS["original"])
-    assert ((against["low"] < 0) & (against["high"] > 0)).all()
-    largest = against.sort("users").row(-1, named=True)["bucket"]
-    assert largest == "6–20"
+    of = {name: metrics("scientific", run) for name, run in RUNS.items()}
+    assert all(max(of, key=lambda name: of[name][metric]) == "lamar" for metric in TESTED)
+    for base in BASES:
+        found = [pair(products, RUNS["lamar"], RUNS[base])[metric] for metric in TESTED]
+        assert [one["significant"] for one in found] == [base == "signal-only"] * 3
+    tested = {base: pair(products, RUNS["lamar"], RUNS[base])["recall@10"]["p_holm"] for base in BASES[:-1]}
+    assert min(tested, key=tested.__getitem__) == "placebo"
+    rare = {base: group(products, "1–5", RUNS["lamar"], RUNS[base]) for base in BASES[:-1]}
+    assert {base for base, found in rare.items() if found["low"] > 0} == {"placebo", "random-words"}
+    assert -0.0001 < rare["original"]["low"] < 0
+    popular = [
+        group(products, "> 20", RUNS["lamar"], RUNS[base])["value"] for base in ("original", "placebo", "random-words")
+    ]
+    assert max(popular) < 0
+
+
+def test_how_much_text_there_is_is_so():
+    """Of data that no clone has: compared where the signals are those that the results were made from."""
+    signals = Path("data/signals/scientific/qwen-coder.parquet")
+    made_from = read_json(Path("metrics/scientific/full", f"{RUNS['lamar']}.signature.json"))["signals"]["qwen-coder"]
+    if not signals.exists() or sha256_of(signals) != made_from:
+        pytest.skip("the signals of scientific that the results were made from are not here")
+    assert text_counts(pl.read_parquet(signals)) == TEXTS
+
+
+def test_what_repeats_and_what_was_not_run():
     assert read_evidence(Path(), "ml-100k").repeats == {
         "recformer-original-converged": "recformer-original",
         "recformer-lamar-converged": "recformer-lamar",

@@ -1,11 +1,13 @@
 """The page and the JSON, built from small files of a made-up dataset."""
 
+import fnmatch
 import json
 import re
 import shutil
 import subprocess
 from base64 import b64encode
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,8 +19,13 @@ from lamar.errors import LamarError
 from lamar.evaluation.metrics import METRICS
 from lamar.evaluation.ranks import SCHEMA, write
 from lamar.report.browser import largest_moves
+<<<<<<< HEAD
 from lamar.report.chapter import Chapter, chapters
 from lamar.report.charts import bars, curves
+=======
+from lamar.report.chapter import chapters
+from lamar.report.charts import bars, curves, group_charts
+>>>>>>> main
 from lamar.report.comparison import differences
 from lamar.report.evidence import Evidence, read_evidence
 from lamar.report.page import render, summary
@@ -26,6 +33,7 @@ from lamar.report.provenance import origins
 from lamar.report.results import Result
 from lamar.report.tables import paper_table
 from lamar.report.ties import Ties
+from lamar.text.controls import CONTROLS
 
 HOSTILE = '<script>alert("x")</script>'
 REPOSITORY = Path(__file__).parents[2]
@@ -109,7 +117,7 @@ def chosen() -> params.Params:
 
 
 def page_of(root: Path, chosen: params.Params) -> str:
-    return render(chapters(root, chosen), root, origins(root, "metrics", commits=False), 20)
+    return render(chapters(root, chosen), root, origins(root, "metrics", "ranks", commits=False), 20)
 
 
 class Elements(HTMLParser):
@@ -212,6 +220,70 @@ def test_the_page_hangs_on_its_inputs_alone(root, chosen):
     assert before.count(f"(sha256 {digest})") == 2  # with the facts, and with the table of all statistics
 
 
+def test_every_file_of_numbers_is_listed_with_its_content(root, chosen):
+    page = with_evidence(root, chosen)
+    paths = [path for folder in ("metrics", "ranks") for path in (root / folder / "tiny").rglob("*") if path.is_file()]
+    files = {path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest()[:12] for path in paths}
+    assert len(files) > 10
+    assert dict(re.findall(r"<li><code>([^<]+)</code>: sha256 ([0-9a-f]{12})</li>", page)) == files
+    named = {unescape(path) for path in re.findall(r"<code>((?:metrics|ranks)/[^<]+)</code>", page)}
+    assert {"metrics/tiny/curves/<run>.csv", "ranks/tiny/full/recformer-lamar.parquet"} <= named
+    assert all(fnmatch.filter(files, re.sub("<[a-z]+>", "*", path)) for path in named)
+
+
+def test_every_part_of_the_page_names_the_source_of_its_numbers(root, chosen):
+    _, *parts = re.split("(?=<h[2-5])", with_evidence(root, chosen))
+    titles = {re.search("<h[2-5]>(.*)</h[2-5]>", part)[1]: part for part in parts}
+    silent = {title for title, part in titles.items() if not re.search("<code>(metrics|ranks)/tiny/", part)}
+    # a heading of headings, signals themselves; of rankers and people there are no numbers here
+    assert silent == {
+        "The signals",
+        "Some of them",
+        "LLMs that rank",
+        "Rated by people",
+        "Look up an item",
+        "How to read the numbers",
+    }
+    for title in ("At a glance", "tiny", "NDCG@10, in one picture"):
+        assert "<code>metrics/tiny/significance.json</code> (sha256 " in titles[title]
+
+
+def with_evidence(root: Path, chosen: params.Params) -> str:
+    """The page with tests and groups."""
+    (root / "metrics/tiny/significance.json").write_text(json.dumps(significance()))
+    (root / "metrics/tiny/buckets.csv").write_text(
+        "by,bucket,users,run,against,metric,value,low,high\n"
+        'popularity,> 20,1234,recformer-lamar,"",ndcg@10,0.05,0.04,0.06\n'
+        "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
+    )
+    return page_of(root, chosen)
+
+
+def test_every_kind_of_base_is_named_for_what_it_is(root, chosen):
+    text = as_words(with_evidence(root, chosen))
+    bases = "( original : the item’s own attributes alone; placebo : another item’s signal in the signal’s place)"
+    assert bases in text
+    assert text.count("The texts of placebo are drawn once") == 2  # at a glance, and beside the tests
+    found = significance()
+    found["pairs"][1]["against"] = "recformer-signal-only"
+    (root / "metrics/tiny/significance.json").write_text(json.dumps(found))
+    full = root / "metrics/tiny/full"
+    for path in full.glob("recformer-placebo*"):
+        path.unlink()
+    alone = result("recformer-signal-only", 0.04, features="signal-only", control="signal-only")
+    (full / "recformer-signal-only.json").write_text(json.dumps(alone.metrics))
+    (full / "recformer-signal-only.signature.json").write_text(json.dumps(alone.signature))
+    text = words(root, chosen)
+    assert "signal-only : the signal alone, without the item’s own attributes)" in text
+    assert "are drawn once, and" not in text.split("How to read the numbers")[1].split("As well")[0]
+    assert "The texts of" not in text  # nothing here was drawn
+
+
+def test_every_control_is_explained():
+    (told,) = re.findall(r"{% set bases = {(.*?)} %}", (REPOSITORY / "lamar/report/parts.html").read_text(), re.DOTALL)
+    assert set(re.findall('"(.*?)": ', told)) == set(CONTROLS)
+
+
 def test_the_page_is_whole_and_asks_nobody(root, chosen):
     page = page_of(root, chosen)
     elements = Elements(page)
@@ -246,13 +318,9 @@ def test_without_the_data_the_numbers_stay(root, chosen):
 
 
 def test_the_page_shows_intervals_verdicts_and_groups(root, chosen):
-    (root / "metrics/tiny/significance.json").write_text(json.dumps(significance()))
-    (root / "metrics/tiny/buckets.csv").write_text(
-        "by,bucket,users,run,against,metric,value,low,high\n"
-        'popularity,> 20,1234,recformer-lamar,"",ndcg@10,0.05,0.04,0.06\n'
-        "popularity,> 20,1234,recformer-lamar,recformer-placebo,ndcg@10,0.01,-0.01,0.03\n"
-    )
-    text = words(root, chosen)
+    text = as_words(with_evidence(root, chosen))
+    assert "−0.03 0 +0.03" in text  # the axis of the groups
+    assert "recformer lamar 0.0505 ± 0.0020 (0.0400 to 0.0600)" in text  # beside its bar
     assert "between +5.0% and +20.0%. Significant (p = 0.0060, corrected)." in text
     assert "p = 0.0060, corrected), but the interval, which counts the chance of other seeds as well" in text
     assert "recformer-lamar against recformer-placebo, tiny +10.0% +5.0% to +20.0% significant 3 seeds" in text
@@ -278,6 +346,19 @@ def test_a_judge_stands_apart_from_the_people(root, chosen):
     assert "writer (wrote them itself) usefulness 1.50 75.0% -0.25 2 of 2" in text
 
 
+def test_the_papers_ratings_are_not_said_to_be_of_a_file_here(root, chosen):
+    (root / "metrics/tiny").rename(root / "metrics/scientific")
+    text = words(root, chosen)
+    assert "The paper’s own ratings" in text
+    assert "whose numbers are its Table 2: means over its six datasets." in text
+    assert "ratings.py" not in text
+    told = {"average": 1.5, "percent": 75.0, "alpha": 0.5}
+    people = {"items": 2, "raters": 3, "relevancy": told, "usefulness": told}
+    (root / "metrics/scientific/writer/ratings.json").write_text(json.dumps(people))
+    text = words(root, chosen)
+    assert "Made by python stages/ratings.py scientific writer : metrics/scientific/writer/ratings.json (sha256" in text
+
+
 def test_times_are_shown_for_the_ranks_they_were_taken_of(root, chosen):
     digest = sha256((root / "ranks/tiny/full/recformer-lamar.parquet").read_bytes()).hexdigest()
     times = {"recformer-lamar": {"machine": "a laptop", "ranks": digest, "seconds": {"0": 300.0, "1": 420.0, "2": 0.0}}}
@@ -291,7 +372,11 @@ def test_times_are_shown_for_the_ranks_they_were_taken_of(root, chosen):
 
 def words(root: Path, chosen: params.Params) -> str:
     """The text of the page."""
-    return " ".join(re.sub(r"<[^>]+>", " ", page_of(root, chosen)).replace("&nbsp;", " ").split())
+    return as_words(page_of(root, chosen))
+
+
+def as_words(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page).replace("&nbsp;", " ").split())
 
 
 def significance() -> dict:
@@ -444,8 +529,21 @@ def test_bars_have_intervals_and_leave_out_what_repeats_another_run():
     evidence = Evidence(significance() | {"repeats": {"recformer-placebo": "recformer-original"}}, None, None, None)
     first, second = bars(RESULTS, evidence).bars
     full = 0.06 * 1.06  # the longest whisker and its headroom
-    assert first.whisker is None
+    assert (first.whisker, first.ends) == (None, "")
+    assert second.ends == "0.0400 to 0.0600"
     assert second.whisker == pytest.approx((100 * 0.04 / full, 100 * 0.02 / full), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tick", "place"),
+    [(-0.0463, 0.01, "0.04", 50 + 50 * 0.04 / 0.0463), (0.1, 0.3, "0.3", 100), (0.0, 0.0, "1", 100)],
+)
+def test_an_axis_of_groups_has_zero_in_its_middle_and_round_ticks(low, high, tick, place):
+    row = {"by": "history", "bucket": "> 50", "users": 30, "run": "a", "against": "b", "metric": "ndcg@10"}
+    (chart,) = group_charts(pl.DataFrame([row | {"value": high, "low": low, "high": high}]))
+    assert [label for _, label in chart.ticks] == [f"−{tick}", "0", f"+{tick}"]
+    assert [at for at, _ in chart.ticks] == pytest.approx([100 - place, 50, place], abs=0.01)
+    assert chart.zero == 50
 
 
 def test_curves(root):

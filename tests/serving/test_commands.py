@@ -1,7 +1,10 @@
 """`lamar recommend` as a user meets it."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
+import yaml
 from circle import DATASET, IDS, ITEMS, texts
 from click.testing import CliRunner, Result
 
@@ -21,6 +24,17 @@ def test_the_best_are_printed(shop):
     assert lines[0][2:] == [IDS[4], texts([4])["name"][0]]
     scores = [float(line[1]) for line in lines]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_the_only_dataset_need_not_be_named(shop):
+    done = CliRunner().invoke(main, ["recommend", "--model", "sasrec", "--history", IDS[2], "-k", "1"])
+    assert done.exit_code == 0, done.output
+    settings = yaml.safe_load(Path("params.yaml").read_text())
+    settings["matrix"]["datasets"].append("ml-100k")
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
+    done = CliRunner().invoke(main, ["recommend", "--model", "sasrec", "--history", IDS[2]])
+    assert done.exit_code == 1
+    assert f"name one with --dataset: {DATASET}, ml-100k" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from lamar.cli import main
 from lamar.params import load
+from lamar.serving.publish import requirements
 from lamar.serving.recommender import Recommender
 from lamar.serving.repository import trained_run
 
@@ -38,6 +39,11 @@ def address(shop: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shop}/mlflow.db")
     (found,) = re.findall(r"mlflow models serve -m (models:/\S+) --env-manager local", done.stdout)
     return found
+
+
+def test_what_is_needed_can_be_installed():
+    """A local part of a version (+cpu) says where a package was built, and no index has it."""
+    assert all(re.fullmatch(r"[a-z]+==[0-9.]+", line) for line in requirements())
 
 
 def test_what_is_logged(address, shop):

@@ -118,7 +118,7 @@ def test_a_run_that_is_not_trained(shop, dataset, run, command):
 
 
 def test_a_model_that_ranks_pools(shop):
-    with pytest.raises(LamarError, match="lora-lamar: lora cannot recommend from the whole catalogue"):
+    with pytest.raises(LamarError, match="lora-lamar: lora is not served"):
         trained_run(load(), DATASET, "lora-lamar")
 
 

@@ -53,6 +53,38 @@ def test_ids_that_name_no_item(tmp_path, ids, complaint):
         read_new_items(path, "item_id", ["name"])
 
 
+def test_histories_of_fixed_length(tmp_path):
+    histories = pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2))
+    pl.DataFrame({"user": ["a"], "history": histories}).write_parquet(tmp_path / "users.parquet")
+    assert read_histories(tmp_path / "users.parquet").rows() == [("a", ["1", "2"])]
+
+
+def test_lists_of_numbers_are_text_and_what_is_neither_is_left_out(tmp_path):
+    (tmp_path / "new.jsonl").write_text('{"item_id": "a", "sizes": [1, 2], "name": "n", "more": {"x": 1}}\n')
+    assert read_new_items(tmp_path / "new.jsonl", "item_id", ["name"]).row(0, named=True) == {
+        "item_id": "a", "sizes": "1, 2", "name": "n"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (['{"user": "a", "history": "3"}', '{"user": "b", "history": ["3"]}'], "some histories are lists"),
+        (['{"user": "a", "history": {"x": 1}}'], "column 'history' is Struct"),
+    ],
+)
+def test_histories_of_another_kind_are_refused(tmp_path, lines, complaint):
+    (tmp_path / "users.jsonl").write_text("\n".join(lines))
+    with pytest.raises(LamarError, match=complaint):
+        read_histories(tmp_path / "users.jsonl")
+
+
+def test_ids_in_two_columns_are_refused(tmp_path):
+    path = write(tmp_path / "new.jsonl", {"sku": ["a"], "item_id": ["x"], "name": ["n"]})
+    with pytest.raises(LamarError, match="the ids are in 'sku'"):
+        read_new_items(path, "sku", ["name"])
+
+
 def test_a_signal_by_either_name():
     new = pl.DataFrame({"name": ["x"], "signal": ["calm"]})
     named = pl.DataFrame({"name": ["x"], "Mood": ["calm"]})
