@@ -19,13 +19,8 @@ from lamar.errors import LamarError
 from lamar.evaluation.metrics import METRICS
 from lamar.evaluation.ranks import SCHEMA, write
 from lamar.report.browser import largest_moves
-<<<<<<< HEAD
 from lamar.report.chapter import Chapter, chapters
-from lamar.report.charts import bars, curves
-=======
-from lamar.report.chapter import chapters
 from lamar.report.charts import bars, curves, group_charts
->>>>>>> main
 from lamar.report.comparison import differences
 from lamar.report.evidence import Evidence, read_evidence
 from lamar.report.page import render, summary
