@@ -40,6 +40,7 @@ def test_a_person_rates_reloads_goes_on_exports_and_the_file_is_read(tmp_path: P
             page.press(key)
         assert page.run(PLACE) == "Item 2 of 3"
         page.press("0")
+        time.sleep(1)  # Chromium hands its storage over a moment later, which nobody who leaves a page outruns
         page.open("about:blank#elsewhere")
         page.open(written.as_uri())
         goes_on(page)
