@@ -9,9 +9,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -59,12 +58,38 @@ def _umask() -> int:
     return current
 
 
+class _Remembering:
+    """A file that remembers why it could not be written: polars makes another error of it, without the number."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
-    """Write a table as zstd parquet. The bytes go through memory: polars does not report a full disk as an OSError."""
-    buffer = BytesIO()
-    table.write_parquet(buffer, compression="zstd")
+    """Write a table as zstd parquet, whole or not at all; raises LamarError as `written_whole` does."""
     with written_whole(path) as unfinished:
-        unfinished.write_bytes(buffer.getbuffer())
+        put_parquet(unfinished, table)
+
+
+def put_parquet(path: Path, table: pl.DataFrame) -> None:
+    """Write a table to `path`, as zstd parquet. Raises OSError, as Python's own files do, when the disk is full."""
+    with path.open("wb") as opened:
+        file = _Remembering(opened)
+        try:
+            table.write_parquet(file, compression="zstd")
+        except pl.exceptions.PolarsError:
+            raise file.error or OSError(f"polars cannot write {path.name}") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from lamar.data.raw import Raw
 from lamar.data.statistics import malformed, statistics
 from lamar.engine import Engine, here
 from lamar.errors import LamarError
-from lamar.files import read_json, write_json, written_whole
+from lamar.files import put_parquet, read_json, write_json, written_whole
 from lamar.params import Dataset, Prepare, Storylines
 
 
@@ -114,9 +113,7 @@ def _write(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
     with ExitStack() as all_or_none:
         for key, frame in tables.items():
             unfinished = all_or_none.enter_context(written_whole(folder / f"{key}.parquet"))
-            parquet = BytesIO()  # a full disk is an OSError for Python, but no error of its own for polars
-            frame.write_parquet(parquet, compression="zstd")
-            unfinished.write_bytes(parquet.getbuffer())
+            put_parquet(unfinished, frame)
 
 
 def _tell(name: str, dataset: Dataset, summary: dict[str, Any]) -> None:
