@@ -14,6 +14,7 @@ from lamar.serving.trained import Trained
 from lamar.training import fit
 
 SHOWN = 5  # ids that an error names
+RANKED = {"row": pl.Int64, "rank": pl.Int32, "item": pl.Int64, "score": pl.Float32}
 History = Sequence[str]
 """Item ids, oldest first."""
 
@@ -43,27 +44,26 @@ class Recommender:
         model needs one.
         """
         numbers = self._known(histories)
-        found = [
-            (row, rank, item, score)
-            for row, items, scores in self._best(numbers, k, repeat, seen)
-            for rank, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), start=1)
-        ]
-        schema = {"row": pl.Int64, "rank": pl.Int32, "item": pl.Int64, "score": pl.Float32}
-        table = pl.DataFrame(sorted(found), schema=schema, orient="row")
+        ranked = self._ranked(numbers, k, repeat, seen) if numbers else ()
+        table = pl.concat([pl.DataFrame(schema=RANKED), *ranked]).sort("row", "rank")
         named = table.hstack(self._trained.items[table["item"]])
         return named.select("row", "rank", "item_id", "title", "score")
 
-    def _best(
+    def _ranked(
         self, histories: list[np.ndarray], k: int, repeat: bool, seen: Callable[[int], None]
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield (row, items, their scores) of every history, in the order that the model likes best."""
-        if not histories:
-            return
+    ) -> Iterator[pl.DataFrame]:
+        """Yield RANKED, one batch of histories after the other."""
         with torch.inference_mode(), fit.precision(self._trained.run):
             for rows, scores in self._model.scores(histories):
-                for row, own in zip(rows.tolist(), scores, strict=True):
-                    items = best(own, k, [] if repeat else histories[row])
-                    yield row, items, own[items]
+                without = [[] if repeat else histories[row] for row in rows]
+                items = [best(own, k, known) for own, known in zip(scores, without, strict=True)]
+                columns = {
+                    "row": np.repeat(rows, [len(own) for own in items]),
+                    "rank": np.concatenate([np.arange(1, len(own) + 1) for own in items]),
+                    "item": np.concatenate(items),
+                    "score": np.concatenate([own[chosen] for own, chosen in zip(scores, items, strict=True)]),
+                }
+                yield pl.DataFrame(columns, schema_overrides=RANKED)
                 seen(len(rows))
 
     def _known(self, histories: Sequence[History]) -> list[np.ndarray]:
