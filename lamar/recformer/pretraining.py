@@ -69,6 +69,8 @@ class Pretraining(RecformerRecommender):
         mine = process().share(users)
         read, chosen = (process().gathered(self._encode(texts[mine]), users) for texts in (batch.histories, alone))
         contrast = next_item_loss(read, chosen, torch.from_numpy(batch.targets))
+        if not self._masked_weight:  # nothing is read for it
+            return contrast
         hidden = self._words_loss(batch.histories) + self._words_loss(alone)
         return contrast + self._masked_weight * hidden
 
