@@ -31,6 +31,7 @@ HERE = """
 dvc remote add -d team s3://bucket/lamar
 dvc remote add -d web https://example.org/lamar
 dvc remote modify web method PUT
+dvc remote modify --local team endpointurl https://s3.example.org
 dvc plots show metrics/ml-100k/curves/sasrec.csv
 echo 'OPENAI_API_KEY=sk-...'
 git add -A && git commit -m 'signals' && git push

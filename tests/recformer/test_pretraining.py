@@ -54,6 +54,16 @@ def test_the_loss_is_the_next_items_and_a_share_of_the_hidden_words():
     assert model.loss(BATCH).item() == pytest.approx((contrast + 0.1 * sum(words)).item(), rel=1e-4)
 
 
+@torch.no_grad()
+def test_without_their_weight_no_words_are_read():
+    model = pretraining(masked_weight=0.0)
+    model.renew()
+    own = torch.from_numpy(scored(model, BATCH.histories))[:, BATCH.targets] / TEMPERATURE
+    before = torch.random.get_rng_state()
+    assert model.loss(BATCH).item() == pytest.approx(-own.log_softmax(-1).diag().mean().item(), rel=1e-4)
+    assert torch.equal(torch.random.get_rng_state(), before), "words were drawn"
+
+
 def words_by_hand(model: Pretraining, histories) -> torch.Tensor:
     """Mean surprise of the hidden words, one user at a time."""
     text = model._read([np.array(history, np.int64) for history in histories])
