@@ -32,9 +32,10 @@ from lamar.console import console, progress, say, user_errors
 from lamar.errors import LamarError
 from lamar.files import write_json
 from lamar.params import RecformerRun
+from lamar.recformer.reading import TokenTable
 from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
 from lamar.recformer.weights import from_encoder, shape_of
-from lamar.text.tokens import KEY, PAD, VALUE, Catalogue, batch_of
+from lamar.text.tokens import KEY, PAD, VALUE, Catalogue
 from lamar.training import fit
 from lamar.training.examples import Split, draw
 
@@ -58,7 +59,7 @@ AGREEMENT = 1e-5  # relative difference of the vectors that rounding explains
 class Reference(nn.Module):
     """The published way, plainly: item positions added to what transformers' Longformer reads."""
 
-    def __init__(self, size: dict[str, int], items: int) -> None:
+    def __init__(self, size: dict[str, int], catalogue: Catalogue) -> None:
         """Random weights of a size in SIZES."""
         from transformers import LongformerConfig, LongformerModel
 
@@ -72,20 +73,19 @@ class Reference(nn.Module):
         )
         self.longformer = LongformerModel(config, add_pooling_layer=False)
         self.item_position = nn.Embedding(MAX_ITEMS + 1, size["hidden_size"])
-        self.items = nn.Embedding(items, size["hidden_size"]).requires_grad_(False)
+        self.items = nn.Embedding(len(catalogue), size["hidden_size"]).requires_grad_(False)
+        self.texts = TokenTable(catalogue, cls=0, max_items=MAX_ITEMS, max_tokens=MAX_TOKENS)
         self.cosine = nn.CosineSimilarity(dim=-1)
 
-    def forward(self, histories: list[np.ndarray], catalogue: Catalogue) -> Tensor:
+    def forward(self, histories: list[np.ndarray]) -> Tensor:
         """Histories -> (users, hidden)."""
-        text = batch_of(histories, catalogue, 0, MAX_ITEMS, MAX_TOKENS)
-        arrays = (text.ids, text.types, text.items, text.lengths)
-        ids, types, places, lengths = (torch.from_numpy(array).to(self.items.weight.device) for array in arrays)
-        mask = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
+        text = self.texts.read(histories)
+        mask = (torch.arange(text.ids.shape[1], device=text.ids.device) < text.lengths[:, None]).long()
         seen_by_all = torch.zeros_like(mask)
         seen_by_all[:, 0] = 1
-        words = self.longformer.embeddings.word_embeddings(ids) + self.item_position(places)
+        words = self.longformer.embeddings.word_embeddings(text.ids) + self.item_position(text.items)
         states = self.longformer(
-            inputs_embeds=words, token_type_ids=types, attention_mask=mask, global_attention_mask=seen_by_all
+            inputs_embeds=words, token_type_ids=text.types, attention_mask=mask, global_attention_mask=seen_by_all
         )
         return states.last_hidden_state[:, 0]
 
@@ -97,10 +97,9 @@ class Reference(nn.Module):
 class Plain:
     """The reference's three jobs."""
 
-    def __init__(self, model: Reference, catalogue: Catalogue) -> None:
+    def __init__(self, model: Reference) -> None:
         """PyTorch's default AdamW, as published."""
         self.model = model
-        self.catalogue = catalogue
         self.half = model.items.weight.is_cuda
         self.scaler = torch.amp.GradScaler(enabled=self.half)
         self.optimizer = torch.optim.AdamW(
@@ -111,10 +110,10 @@ class Plain:
         """Steps over all users, 16 at a time in random order."""
         self.model.train()
         for number, rows in enumerate(_chunks(np.random.default_rng(0).permutation(len(users.targets))), start=1):
-            drawn = np.random.default_rng(number).integers(len(self.catalogue), size=(len(rows), NEGATIVES))
+            drawn = np.random.default_rng(number).integers(self.model.items.num_embeddings, size=(len(rows), NEGATIVES))
             columns = torch.from_numpy(np.hstack([users.targets[rows, None], drawn]))
             with torch.autocast("cuda", torch.float16, enabled=self.half):
-                vectors = self.model([users.histories[row] for row in rows], self.catalogue)
+                vectors = self.model([users.histories[row] for row in rows])
             candidates = self.model.items(columns.to(vectors.device))
             logits = self.model.scores(vectors.float(), candidates) / TEMPERATURE
             answers = torch.zeros(len(rows), dtype=torch.long, device=vectors.device)
@@ -129,8 +128,8 @@ class Plain:
     def encode(self) -> None:
         """All items, 16 at a time in their order."""
         self.model.eval()
-        for rows in _chunks(np.arange(len(self.catalogue))):
-            self.model.items.weight[rows] = self.model([np.array([item]) for item in rows], self.catalogue)
+        for rows in _chunks(np.arange(self.model.items.num_embeddings)):
+            self.model.items.weight[rows] = self.model([np.array([item]) for item in rows])
 
     @torch.no_grad()
     def rank(self, users: Split) -> list[int]:
@@ -138,7 +137,7 @@ class Plain:
         self.model.eval()
         ranks = []
         for rows in _chunks(np.arange(len(users.targets))):
-            vectors = self.model([users.histories[row] for row in rows], self.catalogue)
+            vectors = self.model([users.histories[row] for row in rows])
             scores = self.model.scores(vectors, self.model.items.weight[None])
             targets = torch.from_numpy(users.targets[rows]).to(scores.device)
             ranks += (scores > scores.gather(1, targets[:, None])).sum(1).tolist()
@@ -199,7 +198,7 @@ def synthetic(users: int, items: int, vocabulary: int) -> tuple[Catalogue, list[
 def both(size: str, catalogue: Catalogue, train: list[np.ndarray], settings: RecformerRun) -> tuple[Ours, Plain]:
     """Ours and the reference with the same random weights, which go through the files of a backbone."""
     torch.manual_seed(0)
-    reference = Reference(SIZES[size], len(catalogue))
+    reference = Reference(SIZES[size], catalogue)
     with tempfile.TemporaryDirectory() as folder:
         reference.longformer.save_pretrained(folder)
         model = from_encoder(Path(folder), shape_of(Path(folder), settings.layers, MAX_ITEMS, WINDOW, 0.1, "cls"))
@@ -209,7 +208,7 @@ def both(size: str, catalogue: Catalogue, train: list[np.ndarray], settings: Rec
         negatives=NEGATIVES,
     )  # fmt: skip
     device = fit.device()
-    return Ours(recommender.to(device), settings), Plain(reference.to(device), catalogue)
+    return Ours(recommender.to(device), settings), Plain(reference.to(device))
 
 
 @torch.no_grad()
@@ -217,7 +216,7 @@ def disagreement(ours: Ours, plain: Plain, users: Split) -> float:
     """The largest relative difference of 32 users' unit vectors, both in float32."""
     histories = users.histories[:32]
     ours.model.eval(), plain.model.eval()
-    theirs = functional.normalize(plain.model(histories, plain.catalogue), dim=-1)
+    theirs = functional.normalize(plain.model(histories), dim=-1)
     return float((ours.model._encode(histories) - theirs).norm(dim=-1).max())
 
 
@@ -229,6 +228,12 @@ def flops(size: str, histories: list[np.ndarray], catalogue: Catalogue) -> float
     seen = np.minimum(tokens, 2 * WINDOW + 1)
     dense = 2 * (4 * hidden**2 + 2 * hidden * shape["intermediate_size"])
     return float(layers * (tokens * (dense + 4 * hidden * seen)).sum())
+
+
+def padding(model: RecformerRecommender) -> float:
+    """The share of ours' training tokens that is padding."""
+    lengths = [model.texts.lengths(batch.histories) for batch in model.batches(np.random.default_rng(0))]
+    return 1 - sum(own.sum() for own in lengths) / sum(len(own) * own.max() for own in lengths)
 
 
 def matrix_product(precision: str) -> float:
@@ -318,7 +323,8 @@ def main(size: str, users: int, items: int, batch: int | None, precision: str, r
     difference = disagreement(ours, plain, ranked)
     if not difference < AGREEMENT:
         raise LamarError(f"the vectors differ from the reference's by {difference:.1e}: nothing is measured")
-    drawn = draw(train, 1, np.random.default_rng(0))
+    examples = draw(train, 1, 1, np.random.default_rng(0))
+    drawn = Split(examples.histories, examples.targets[:, 0])
     possible = matrix_product(precision)
     training = 3 * flops(size, drawn.histories, catalogue)
     result = {
@@ -329,6 +335,7 @@ def main(size: str, users: int, items: int, batch: int | None, precision: str, r
         "batch": batch,
         "precision": precision,
         "difference": difference,
+        "padding_share": round(padding(ours.model), 4),
         "matrix_product_tflops": round(possible / 1e12, 3),
     }
     with progress() as bar:

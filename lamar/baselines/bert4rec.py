@@ -64,7 +64,7 @@ class Bert4rec(SequenceModel):
         states = self.states(items.masked_fill(hidden, self._mask), vectors)[hidden]
         return functional.cross_entropy(self.logits(states, vectors), items[hidden])
 
-    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield (rows, float32 scores (rows, items)) of what is masked behind each history."""
         return super().scores([np.append(items, self._mask) for items in histories])
 

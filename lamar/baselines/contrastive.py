@@ -72,7 +72,7 @@ class Contrastive(nn.Module):
     def renew(self) -> None:
         """Scoring reads nothing but the weights."""
 
-    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """As the model scores before any fine-tuning."""
         return self.model.scores(histories)
 

@@ -15,10 +15,10 @@ class Popularity:
         """Count the items (0..items-1) of the training sequences."""
         self.counts = np.bincount(np.concatenate(train), minlength=items).astype(np.float32)
 
-    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield (rows, counts (rows, items)) a thousand histories at a time."""
         for rows in np.array_split(np.arange(len(histories)), max(1, len(histories) // 1000)):
-            yield rows, np.broadcast_to(self.counts, (len(rows), len(self.counts)))
+            yield rows, torch.from_numpy(self.counts).expand(len(rows), -1)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """What is saved: counts (items,)."""

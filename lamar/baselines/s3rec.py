@@ -101,7 +101,7 @@ class S3rec(SequenceModel):
             "segments": told_apart(gap, segment, other),
         }
 
-    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield (rows, float32 scores (rows, items)) of what is masked behind each history."""
         return super().scores([np.append(items, self._mask) for items in histories])
 

@@ -81,14 +81,14 @@ class SequenceModel(nn.Module):
     def renew(self) -> None:
         """Scoring reads nothing but the weights."""
 
-    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield (rows, float32 scores (rows, items)) of what follows each history."""
         self.eval()
         vectors = self.vectors()
         for rows in by_length(lengths(histories), 4 * self._shape.batch):  # no gradients: more fit
             sequence = padded([histories[row] for row in rows], self._shape.max_items, self._items)
             last = self.states(torch.from_numpy(sequence).to(self.device), vectors)[:, -1]
-            yield rows, self.logits(last, vectors).float().cpu().numpy()
+            yield rows, self.logits(last, vectors).float()
 
     def states(self, sequence: Tensor, vectors: Tensor) -> Tensor:
         """Ids (users, positions), histories at the right, and the `vectors` they name -> (users, positions, hidden)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,10 @@ import polars as pl
 from lamar.errors import LamarError
 from lamar.files import write_parquet
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BROKEN = -1
 SCHEMA = dict.fromkeys(("user", "item", "seed", "greater", "equal", "candidates"), pl.Int32)
 
 
@@ -17,16 +22,30 @@ def rank_scores(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     """Count the items scored higher than each user's target, and the others scored exactly the same.
 
     scores: (users, items) float; targets: (users,) int, positions in 0..items-1. Returns greater and equal, each
-    (users,) int32. Raises LamarError for a NaN score: compared with anything it is false, which would rank the
-    target first (recformer-notes 4.19).
+    (users,) int32. Raises LamarError for a NaN score.
     """
-    broken = np.isnan(scores).any(axis=1)
+    import torch
+
+    greater, equal = count(torch.from_numpy(scores), torch.from_numpy(targets))
+    refuse_nan(greater.numpy())
+    return greater.numpy(), equal.numpy()
+
+
+def count(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As `rank_scores`, on the device of the scores and without waiting for it; for a NaN, greater is BROKEN.
+
+    Compared with anything a NaN is false, which would rank the target first (recformer-notes item 19).
+    """
+    own = scores.gather(1, targets[:, None].long())
+    greater, equal = ((scores > own).sum(1).int(), (scores == own).sum(1).int() - 1)
+    return greater.masked_fill(scores.isnan().any(1), BROKEN), equal
+
+
+def refuse_nan(greater: np.ndarray) -> None:
+    """Raise LamarError when `count` met a NaN: greater is (users,)."""
+    broken = greater == BROKEN
     if broken.any():
         raise LamarError(f"scores of user row {broken.argmax()} contain NaN: lower the learning rate of this model")
-    target_scores = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
-    greater = (scores > target_scores).sum(axis=1, dtype=np.int32)
-    equal = (scores == target_scores).sum(axis=1, dtype=np.int32) - np.int32(1)
-    return greater, equal
 
 
 def write(path: Path, ranks: pl.DataFrame) -> None:

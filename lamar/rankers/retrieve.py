@@ -26,7 +26,8 @@ def best(model: fit.Trainable, ids: np.ndarray, split: Split, count: int, run: R
     places = np.empty(len(ids), np.int64)
     with console.progress() as bar, torch.inference_mode(), fit.precision(run):
         task = bar.add_task(f"best {count} of {run.model}", total=len(ids), note="")
-        for rows, scores in model.scores(split.histories):
+        for rows, found in model.scores(split.histories):
+            scores = found.cpu().numpy()
             if np.isnan(scores).any():
                 raise LamarError(f"{run.model}: its scores contain NaN: lower its learning rate and train it again")
             order = np.argsort(-scores, axis=1, kind="stable")

@@ -19,6 +19,7 @@ from lamar.recformer.model import Recformer
 from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosines
 from lamar.text.tokens import Catalogue
 from lamar.training.batches import shuffled_by_length
+from lamar.training.devices import sent
 from lamar.training.examples import Split
 from lamar.training.processes import process
 
@@ -59,7 +60,7 @@ class Pretraining(RecformerRecommender):
     def batches(self, rng: np.random.Generator) -> list[Split]:
         """An epoch: random positions in the second half of every user's sequence."""
         drawn = draw_late(self._train, self._positions_per_user, rng)
-        rows = shuffled_by_length(self._lengths(drawn.histories), self._batch, rng)
+        rows = shuffled_by_length(self.texts.lengths(drawn.histories), self._batch, rng)
         return [Split([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
 
     def loss(self, batch: Split) -> Tensor:
@@ -68,7 +69,7 @@ class Pretraining(RecformerRecommender):
         users = len(alone)
         mine = process().share(users)
         read, chosen = (process().gathered(self._encode(texts[mine]), users) for texts in (batch.histories, alone))
-        contrast = next_item_loss(read, chosen, torch.from_numpy(batch.targets))
+        contrast = next_item_loss(read, chosen, sent(batch.targets, read.device))
         if not self._masked_weight:  # nothing is read for it
             return contrast
         hidden = self._words_loss(batch.histories) + self._words_loss(alone)
@@ -76,17 +77,15 @@ class Pretraining(RecformerRecommender):
 
     def _words_loss(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Mean cross-entropy of the hidden words, each among the whole vocabulary; 0 where none is hidden."""
-        text = self._read(histories)
-        arrays = (text.ids, text.types, text.items, text.starts, text.lengths)
-        ids, types, items, starts, lengths = (torch.from_numpy(array).to(self.items.device) for array in arrays)
+        text = self.texts.read(histories)
         with process().alike():
-            read, chosen = mask_words(ids, starts, self._mask, self.model.shape.vocabulary, self._masked)
-        chosen &= torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        mine = process().share(len(ids))
-        states = self.model.states(read[mine], types[mine], items[mine], lengths[mine])[chosen[mine]]
+            read, chosen = mask_words(text.ids, text.starts, self._mask, self.model.shape.vocabulary, self._masked)
+        chosen &= torch.arange(read.shape[1], device=read.device) < text.lengths[:, None]
+        mine = process().share(len(read))
+        states = self.model.states(read[mine], text.types[mine], text.items[mine], text.lengths[mine])[chosen[mine]]
         said = self.words(states, self.model.embeddings.word.weight)
-        surprise = functional.cross_entropy(said.float(), ids[mine][chosen[mine]], reduction="sum")
-        return process().total(surprise, len(ids)) / chosen.sum().clamp(min=1)
+        surprise = functional.cross_entropy(said.float(), text.ids[mine][chosen[mine]], reduction="sum")
+        return process().total(surprise, len(read)) / chosen.sum().clamp(min=1)
 
 
 def next_item_loss(histories: Tensor, items: Tensor, numbers: Tensor) -> Tensor:
@@ -96,7 +95,6 @@ def next_item_loss(histories: Tensor, items: Tensor, numbers: Tensor) -> Tensor:
     it is).
     """
     logits = cosines(histories, items) / TEMPERATURE
-    numbers = numbers.to(logits.device)
     same = (numbers[:, None] == numbers[None, :]) & ~torch.eye(len(numbers), dtype=torch.bool, device=logits.device)
     return functional.cross_entropy(
         logits.masked_fill(same, float("-inf")), torch.arange(len(numbers), device=logits.device)

@@ -16,9 +16,11 @@ from torch.nn import functional
 from lamar import console
 from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
+from lamar.recformer.reading import TokenTable
 from lamar.recformer.remembered import Remembered
-from lamar.text.tokens import Catalogue, TextBatch, batch_of
+from lamar.text.tokens import Catalogue
 from lamar.training.batches import by_length, shuffled_by_length
+from lamar.training.devices import sent
 from lamar.training.examples import NO_ITEM, Examples, draw
 from lamar.training.processes import process
 
@@ -46,10 +48,8 @@ class RecformerRecommender(nn.Module):
             raise LamarError(f"params.yaml: max_tokens: {max_tokens}, but the backbone reads at most {room}")
         self.model = model
         self.items_are_constant = False
-        self._catalogue = catalogue
+        self.texts = TokenTable(catalogue, cls=cls, max_items=model.shape.max_items, max_tokens=max_tokens)
         self._train = train
-        self._cls = cls
-        self._max_tokens = max_tokens
         self._batch = batch
         self._positions_per_user = positions_per_user
         self._next_items = next_items
@@ -61,7 +61,7 @@ class RecformerRecommender(nn.Module):
     def batches(self, rng: np.random.Generator) -> list[Examples]:
         """An epoch: `positions_per_user` random positions of every user."""
         drawn = self._draw(rng)
-        rows = shuffled_by_length(self._lengths(drawn.histories), self._batch, rng)
+        rows = shuffled_by_length(self.texts.lengths(drawn.histories), self._batch, rng)
         return [Examples([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
 
     def loss(self, batch: Examples) -> Tensor:
@@ -72,7 +72,7 @@ class RecformerRecommender(nn.Module):
         users = len(batch.targets)
         mine = process().share(users)
         logits = cosines(self._encode(batch.histories[mine]), self.items) / TEMPERATURE
-        targets = torch.from_numpy(batch.targets[mine]).to(logits.device)
+        targets = sent(batch.targets[mine], logits.device)
         real = targets != NO_ITEM
         likely = log_likelihood(logits, targets.clamp(min=0), self._rivals(users)[mine])
         return -process().gathered((likely * real).sum(1) / real.sum(1), users).mean()
@@ -85,7 +85,7 @@ class RecformerRecommender(nn.Module):
 
     def heaviest(self, rows: int) -> Examples:
         """The `rows` longest histories there are."""
-        longest = np.argsort(-self._lengths(self._train), kind="stable")
+        longest = np.argsort(-self.texts.lengths(self._train), kind="stable")
         users = np.resize(longest[:rows], rows)
         targets = np.stack([np.resize(self._train[user][-1:], self._next_items) for user in users])
         return Examples([self._train[user] for user in users], targets)
@@ -104,7 +104,7 @@ class RecformerRecommender(nn.Module):
         Where it would take more memory than REMEMBERED_BYTES nothing is remembered: the same numbers, more slowly.
         """
         self._places = draw(self._train, places, self._next_items, rng)
-        alone = [np.array([item]) for item in range(len(self._catalogue))]
+        alone = [np.array([item]) for item in range(len(self.items))]
         known = [*self._places.histories, *alone, *further]
         once = {history[-self.model.shape.max_items :].tobytes(): history for history in known}
         histories = list(once.values())
@@ -117,7 +117,7 @@ class RecformerRecommender(nn.Module):
             self._remembered.add(part, states, lengths)
 
     def _fits(self, histories: Sequence[np.ndarray]) -> bool:
-        needed = int(self._lengths(histories).sum()) * self.model.shape.hidden * torch.float32.itemsize
+        needed = int(self.texts.lengths(histories).sum()) * self.model.shape.hidden * torch.float32.itemsize
         if needed > REMEMBERED_BYTES:
             size, room = needed / 2**30, REMEMBERED_BYTES / 2**30
             console.say(f"places_per_user: remembering takes {size:.1f} GiB, more than {room:.0f}; epochs are slower")
@@ -138,14 +138,14 @@ class RecformerRecommender(nn.Module):
         mine = process().share(len(self.items))
         own = self.items[mine]
         for rows, vectors in self._encode_all([np.array([item]) for item in range(len(self.items))[mine]]):
-            own[torch.from_numpy(rows).to(own.device)] = vectors
+            own[sent(rows, own.device)] = vectors
         self.items.copy_(process().gathered(own, len(self.items)))
 
-    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield (rows, scores): indices into `histories` and float32 cosines (rows, items)."""
         self.eval()
         for rows, vectors in self._encode_all(histories):
-            yield rows, cosines(vectors, self.items).cpu().numpy()
+            yield rows, cosines(vectors, self.items)
 
     def _encode_all(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         for rows in self._rows(histories):
@@ -153,7 +153,7 @@ class RecformerRecommender(nn.Module):
 
     def _rows(self, histories: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Row numbers in batches of similar length, when nothing is trained."""
-        lengths = self._lengths(histories)
+        lengths = self.texts.lengths(histories)
         return by_length(lengths, max(1, ENCODING_TOKENS // int(lengths.max())))
 
     def _encode(self, histories: Sequence[np.ndarray]) -> Tensor:
@@ -164,19 +164,9 @@ class RecformerRecommender(nn.Module):
 
     def _below(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         """What the frozen layers make of histories, (users, tokens, hidden), and their lengths (users,) in tokens."""
-        text = self._read(histories)
-        arrays = (text.ids, text.types, text.items, text.lengths)
-        ids, types, items, lengths = (torch.from_numpy(array).to(self.items.device) for array in arrays)
-        return self.model.below(ids, types, items, lengths, self.model.frozen_layers), lengths
-
-    def _read(self, histories: Sequence[np.ndarray]) -> TextBatch:
-        return batch_of(histories, self._catalogue, self._cls, self.model.shape.max_items, self._max_tokens)
-
-    def _lengths(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Tokens of each history as it will be read, CLS included."""
-        sizes = np.diff(self._catalogue.offsets)
-        recent = self.model.shape.max_items
-        return np.array([min(1 + int(sizes[history[-recent:]].sum()), self._max_tokens) for history in histories])
+        text = self.texts.read(histories)
+        below = self.model.below(text.ids, text.types, text.items, text.lengths, self.model.frozen_layers)
+        return below, text.lengths
 
 
 def cosines(users: Tensor, items: Tensor) -> Tensor:

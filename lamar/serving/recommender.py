@@ -54,7 +54,8 @@ class Recommender:
     ) -> Iterator[pl.DataFrame]:
         """Yield RANKED, one batch of histories after the other."""
         with torch.inference_mode(), fit.precision(self._trained.run):
-            for rows, scores in self._model.scores(histories):
+            for rows, found in self._model.scores(histories):
+                scores = found.cpu().numpy()
                 without = [[] if repeat else histories[row] for row in rows]
                 items = [best(own, k, known) for own, known in zip(scores, without, strict=True)]
                 columns = {

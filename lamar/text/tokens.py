@@ -1,4 +1,4 @@
-"""A catalogue as tokens: every item's key-value text, tokenised once, and batches of histories made from it."""
+"""A catalogue as tokens: every item's key-value text, tokenised once."""
 
 from __future__ import annotations
 
@@ -30,20 +30,6 @@ class Catalogue:
     def __len__(self) -> int:
         """Number of items."""
         return len(self.offsets) - 1
-
-
-@dataclass(frozen=True)
-class TextBatch:
-    """Histories as padded arrays (users, tokens): ids, token types, item positions; `lengths` (users,) in tokens.
-
-    Item positions: 0 is CLS, 1 the most recent item, and so on. `starts`: whether a token begins a word; CLS is none.
-    """
-
-    ids: np.ndarray
-    types: np.ndarray
-    items: np.ndarray
-    starts: np.ndarray
-    lengths: np.ndarray
 
 
 def tokenise(items: pl.DataFrame, tokenizer: Tokenizer, attribute_tokens: int) -> Catalogue:
@@ -84,36 +70,3 @@ def joined(catalogues: Sequence[Catalogue]) -> Catalogue:
         np.concatenate([catalogue.starts for catalogue in catalogues]),
         np.concatenate([[0], *(end + start for end, start in zip(ends, before, strict=True))]),
     )
-
-
-def batch_of(
-    histories: Sequence[Sequence[int]], catalogue: Catalogue, cls: int, max_items: int, max_tokens: int
-) -> TextBatch:
-    """Flatten histories (items, oldest first) to text, most recent item first, after a CLS token.
-
-    At most `max_items` items and `max_tokens` tokens including CLS: the oldest item is cut in its middle
-    (recformer-notes items 1 and 2).
-    """
-    rows = [_flatten(history, catalogue, cls, max_items, max_tokens) for history in histories]
-    lengths = np.array([row.shape[1] for row in rows])
-    padded = np.zeros((4, len(rows), lengths.max()), np.int64)
-    padded[1] = PAD
-    for index, row in enumerate(rows):
-        padded[:, index, : row.shape[1]] = row
-    return TextBatch(padded[0], padded[1], padded[2], padded[3].astype(bool), lengths)
-
-
-def _flatten(history: Sequence[int], catalogue: Catalogue, cls: int, max_items: int, max_tokens: int) -> np.ndarray:
-    """(4, tokens): ids, types, item positions and starts of words of one history."""
-    pieces = [np.array([[cls], [CLS], [0], [0]])]
-    used = 1
-    for position, item in enumerate(reversed(history[-max_items:] if len(history) else []), start=1):
-        start, end = catalogue.offsets[item], catalogue.offsets[item + 1]
-        end = min(end, start + max_tokens - used)
-        places = np.full(end - start, position)
-        read = (catalogue.tokens[start:end], catalogue.types[start:end], places, catalogue.starts[start:end])
-        pieces.append(np.stack(read))
-        used += end - start
-        if used >= max_tokens:
-            break
-    return np.concatenate(pieces, axis=1)

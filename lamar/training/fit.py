@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from lamar.evaluation.metrics import ndcg
-from lamar.evaluation.ranks import rank_scores
+from lamar.evaluation.ranks import count, refuse_nan
 from lamar.params import Run, Training
 from lamar.training.checkpoint import Checkpoint
 from lamar.training.course import Course, Epoch
+from lamar.training.devices import sent
 from lamar.training.examples import Split
 from lamar.training.micro_batch import micro_batch
 from lamar.training.processes import process
 
-Scores = Iterator[tuple[np.ndarray, np.ndarray]]
-"""(rows, scores): indices into the histories asked for, and float32 (rows, items)."""
+Scores = Iterator[tuple[np.ndarray, Tensor]]
+"""(rows, scores): indices into the histories asked for, and float32 (rows, items) where the model is."""
 
 
 class Trainable(Protocol):
@@ -85,17 +86,20 @@ def ranks(model: Trainable, split: Split, settings: Run) -> tuple[np.ndarray, np
     users = len(split.targets)
     mine = process().share(users)
     *own, candidates = _own_ranks(model, Split(split.histories[mine], split.targets[mine]), settings)
-    greater, equal = (process().gathered(torch.from_numpy(counts), users).cpu().numpy() for counts in own)
+    greater, equal = (process().gathered(counts, users).cpu().numpy() for counts in own)
+    refuse_nan(greater)
     return greater, equal, candidates
 
 
-def _own_ranks(model: Trainable, split: Split, settings: Run) -> tuple[np.ndarray, np.ndarray, int]:
-    greater = np.empty(len(split.targets), np.int64)
-    equal = np.empty_like(greater)
+def _own_ranks(model: Trainable, split: Split, settings: Run) -> tuple[Tensor, Tensor, int]:
+    """As `ranks`, on the device: nothing is read back before the last batch is under way."""
+    targets = sent(split.targets, device())
+    greater, equal = torch.empty((2, len(targets)), dtype=torch.int32, device=targets.device)
     candidates = 0
     with torch.inference_mode(), precision(settings):
         for rows, scores in model.scores(split.histories):
-            greater[rows], equal[rows] = rank_scores(scores, split.targets[rows])
+            there = sent(rows, device())
+            greater[there], equal[there] = count(scores.to(targets.device), targets[there])
             candidates = scores.shape[1]
     return greater, equal, candidates
 

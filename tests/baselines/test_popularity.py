@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from lamar.baselines.popularity import Popularity
 
@@ -10,7 +11,7 @@ def test_scores_are_counts_of_the_training_sequences():
     ((rows, scores),) = Popularity(TRAIN, items=6).scores([np.array([1]), np.array([], np.int64)])
     assert rows.tolist() == [0, 1]
     assert scores.tolist() == [[2, 0, 3, 0, 1, 0]] * 2
-    assert scores.dtype == np.float32
+    assert scores.dtype == torch.float32
 
 
 @pytest.mark.parametrize("users", [1, 999, 1000, 2500])

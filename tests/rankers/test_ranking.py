@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lamar.errors import LamarError
 from lamar.evaluation.metrics import per_user
@@ -106,7 +107,7 @@ class Fixed:
 
     def scores(self, histories):
         for rows in np.array_split(np.arange(len(histories))[::-1], 3):
-            yield rows, self.all[rows]
+            yield rows, torch.from_numpy(self.all[rows])
 
 
 def test_the_best_items_are_those_that_the_whole_ranking_has_first():

@@ -22,6 +22,8 @@ from lamar.training.checkpoint import Checkpoint
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "backbone": "tiny",
+    "frozen_layers": 0,
+    "masked_weight": 0.1,
     "layers": 2,
     "pooling": "cls",
     "max_items": 9,

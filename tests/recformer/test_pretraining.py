@@ -66,14 +66,14 @@ def test_without_their_weight_no_words_are_read():
 
 def words_by_hand(model: Pretraining, histories) -> torch.Tensor:
     """Mean surprise of the hidden words, one user at a time."""
-    text = model._read([np.array(history, np.int64) for history in histories])
-    ids = torch.from_numpy(text.ids)
-    read, chosen = mask_words(ids, torch.from_numpy(text.starts), 2, len(VOCABULARY), 0.5)
+    text = model.texts.read([np.array(history, np.int64) for history in histories])
+    ids = text.ids
+    read, chosen = mask_words(ids, text.starts, 2, len(VOCABULARY), 0.5)
     surprises = []
     for user, length in enumerate(text.lengths):
         row = slice(user, user + 1), slice(0, length)
-        types, items = (torch.from_numpy(array)[row] for array in (text.types, text.items))
-        states = model.model.states(read[row], types, items, torch.tensor([length]))[0]
+        types, items = text.types[row], text.items[row]
+        states = model.model.states(read[row], types, items, length[None])[0]
         head = functional.gelu(model.words.dense(states))
         logits = model.words.norm(head) @ model.model.embeddings.word.weight.T + model.words.bias
         surprise = -logits.log_softmax(-1)

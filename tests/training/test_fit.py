@@ -50,7 +50,7 @@ class Walker(nn.Module):
 
     def scores(self, histories):
         distances = [abs(self.place.item() - self.summit), *np.arange(0.1, 3, 0.1)]
-        yield np.arange(len(histories)), np.tile(-np.array(distances, np.float32), (len(histories), 1))
+        yield np.arange(len(histories)), -torch.tensor(distances).tile(len(histories), 1)
 
 
 def walk(model: Walker, epochs: int, **changes) -> list[fit.Epoch]:
@@ -135,7 +135,7 @@ class ByHistory(nn.Module):
 
     def scores(self, histories):
         for rows in (np.array([2, 0]), np.array([1])):
-            yield rows, np.stack([histories[row] for row in rows]).astype(np.float32)
+            yield rows, torch.tensor(np.stack([histories[row] for row in rows]), dtype=torch.float32)
 
 
 def test_ranks_belong_to_the_rows_that_were_asked():

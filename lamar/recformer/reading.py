@@ -1,0 +1,107 @@
+"""Histories as batches of tokens, put together on the device that reads them.
+
+The tokens of the whole catalogue lie there once; a batch brings the numbers of its items and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lamar.text.tokens import CLS, PAD, Catalogue
+from lamar.training.devices import sent
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Histories padded at the end, (users, tokens): ids, token types, item positions; `lengths` (users,) in tokens.
+
+    Item positions: 0 is CLS, 1 the most recent item, and so on. `starts`: whether a token begins a word; CLS is none.
+    """
+
+    ids: Tensor
+    types: Tensor
+    items: Tensor
+    starts: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class _Items:
+    """The items of a batch of histories, one history after the other, newest first; all (items,).
+
+    rows: which history; positions: the newest is 1; columns: where an item's text begins; tokens: how many are read.
+    """
+
+    numbers: np.ndarray
+    rows: np.ndarray
+    positions: np.ndarray
+    columns: np.ndarray
+    tokens: np.ndarray
+
+
+class TokenTable(nn.Module):
+    """Reads histories: CLS, then the items, most recent first (recformer-notes items 1 and 2).
+
+    At most `max_items` items and `max_tokens` tokens including CLS: the oldest item is cut in its middle.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, cls: int, max_items: int, max_tokens: int) -> None:
+        """`cls` is the tokenizer's id of CLS. The tables are no weights: they are not saved."""
+        super().__init__()
+        self._cls = cls
+        self._max_items = max_items
+        self._max_tokens = max_tokens
+        self._sizes = np.diff(catalogue.offsets)
+        for name in ("tokens", "types", "starts", "offsets"):
+            self.register_buffer(name, torch.from_numpy(getattr(catalogue, name)), persistent=False)
+
+    def lengths(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Tokens of each history as it will be read, CLS included, (users,)."""
+        return self._lengths(self._items(histories), len(histories))
+
+    def read(self, histories: Sequence[np.ndarray]) -> TextBatch:
+        """Histories (items, oldest first) as tokens."""
+        items = self._items(histories)
+        lengths = self._lengths(items, len(histories))
+        width, device = int(lengths.max()), self.tokens.device
+        brought = np.stack([items.numbers, items.rows * width + items.columns, items.positions, items.tokens])
+        numbers, begins, positions, tokens = sent(brought, device)
+        # every token: which of the items above it belongs to, and its place in the item's text
+        of = torch.repeat_interleave(tokens, output_size=int(items.tokens.sum()))
+        within = torch.arange(len(of), device=device) - (tokens.cumsum(0) - tokens)[of]
+        source, target = self.offsets[numbers][of] + within, begins[of] + within
+
+        def filled(first: int, padding: int, values: Tensor) -> Tensor:
+            table = torch.full((len(histories), width), padding, dtype=values.dtype, device=device)
+            table[:, 0] = first
+            table.view(-1)[target] = values
+            return table
+
+        return TextBatch(
+            filled(self._cls, 0, self.tokens[source]),
+            filled(CLS, PAD, self.types[source]),
+            filled(0, 0, positions[of]),
+            filled(False, False, self.starts[source]),
+            sent(lengths, device),
+        )
+
+    def _items(self, histories: Sequence[np.ndarray]) -> _Items:
+        recent = [np.asarray(history, np.int64)[-self._max_items :][::-1] for history in histories]
+        counts = np.array([len(items) for items in recent])
+        numbers = np.concatenate(recent)
+        rows = np.repeat(np.arange(len(recent)), counts)
+        positions = np.arange(len(numbers)) - np.repeat(counts.cumsum() - counts, counts)
+        sizes = self._sizes[numbers]
+        before = sizes.cumsum() - sizes
+        columns = 1 + before - np.repeat(before[positions == 0], counts[counts > 0])
+        read = np.clip(self._max_tokens - columns, 0, sizes)
+        return _Items(numbers, rows, positions + 1, columns, read)
+
+    @staticmethod
+    def _lengths(items: _Items, users: int) -> np.ndarray:
+        return 1 + np.bincount(items.rows, items.tokens, users).astype(np.int64)
