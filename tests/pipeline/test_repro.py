@@ -91,7 +91,15 @@ SMALL = {
         "second_epochs": 1,
         "max_items": 5,
     },
-    "pretrain": {"backbone": "tiny", "layers": 1, "max_items": 5, "epochs": 2, "batch": 16},
+    "pretrain-small": {
+        "backbone": "tiny",
+        "layers": 1,
+        "frozen_layers": 0,
+        "masked_weight": 0.1,
+        "max_items": 5,
+        "epochs": 2,
+        "batch": 16,
+    },
 }
 
 
