@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific page screenshot test audit format clean
+.PHONY: help env repro converged scientific pretrained page screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -63,6 +63,16 @@ converged: repro ## and the default models with more patience (half an hour more
 	for run in sasrec-converged recformer-original-converged recformer-lamar-converged recformer-placebo-converged; do \
 	  python stages/sequences.py ml-100k $$run && python stages/train.py ml-100k $$run && \
 	  python stages/evaluate.py ml-100k $$run || exit 1; done
+
+pretrained: env ## after `make scientific`: what starts from a Recformer pre-trained here (two and a half hours)
+	python stages/fetch.py games && python stages/prepare.py games
+	for source in scientific games; do python stages/pretrain.py $$source || exit 1; done
+	for features in original lamar; do for start in games own small-original small-lamar; do \
+	  runs="$$runs recformer-$$start-$$features"; done; done; \
+	for run in $$runs; do \
+	  python stages/sequences.py scientific $$run && python stages/train.py scientific $$run && \
+	  python stages/evaluate.py scientific $$run || exit 1; done
+	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
 
 scientific: env ## train on Amazon's scientific products, 3 seeds each (two hours): metrics/scientific/full/*.json
 	python stages/fetch.py scientific && python stages/prepare.py scientific

@@ -129,6 +129,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
     """,
     "trains or asks a local LLM for minutes to days": """
         make scientific
+        make pretrained
         dvc exp run -S 'matrix.generators=[qwen-coder,qwen-coder-prompt-variant,qwen-coder-signal-variant]' diversity
         dvc exp run -S 'matrix.runs=[bert4rec]' evaluate@ml-100k-bert4rec
         dvc exp run -S 'matrix.runs=[unisrec-original,unisrec-lamar]' evaluate
@@ -176,6 +177,8 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
     "measures a machine for minutes": """
         python benchmarks/diversity.py
         python benchmarks/runner.py
+        python benchmarks/recformer.py --size minilm
+        python benchmarks/recformer.py --size base
         python benchmarks/generate.py ml-100k qwen-coder
     """,
     "needs the environment of RecBole, in which tests/baselines/test_references.py runs it on a tiny catalogue": """

@@ -22,6 +22,19 @@ SETTINGS = {"95%", "Qwen2.5", "1.5B", "96", "256", "1", "5", "5%", "bfloat16", "
 TEXTS = (4208, 686, 155, 177, 318)
 SETTINGS |= {"4", "208", "686", "155", "177", "318"}
 SETTINGS |= {"11", "041", "327"}  # of 11,041 and 5,327, what the paper counts
+SETTINGS |= {
+    "3",
+    "8",
+    "32",
+    "33",
+    "19",
+    "2.5%",
+    "2.4%",
+    "2.9%",
+}  # seeds, epochs, minutes, and gains that stand above with intervals
+STARTS = {"MiniLM": "recformer-{}-products", "MiniLM, then games": "recformer-games-{}"}
+STARTS |= {"MiniLM, then `scientific`": "recformer-own-{}"}
+TWO_SETTINGS = {name: f"recformer-small-{name}-{{}}" for name in ("original", "lamar")}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +73,38 @@ def group_row(products: Evidence, name: str) -> str:
     return f"| {' | '.join([name, users, *own, *differences])} |"
 
 
+def gained(run: str, against: str, metric: str = "ndcg@10") -> str:
+    return percent(metrics("scientific", run)[metric] / metrics("scientific", against)[metric] - 1)
+
+
+def start_row(products: Evidence, name: str, run: str, seeds: int) -> str:
+    """NDCG@10 of a model without and with signals, and what they change."""
+    lamar, original = run.format("lamar"), run.format("original")
+    own = [mean(metrics("scientific", one), "ndcg@10", seeds) for one in (original, lamar)]
+    return f"| {name} | {' | '.join(own)} | {change(pair(products, lamar, original)['ndcg@10'], bold=True)} |"
+
+
+def pretrained_phrases(products: Evidence) -> list[str]:
+    """What must stand about pre-training and the paper's two settings."""
+    own, games, small = STARTS["MiniLM, then `scientific`"], STARTS["MiniLM, then games"], TWO_SETTINGS
+    rare, by_games = (group(products, "1–5", run.format("lamar"), run.format("original")) for run in (own, games))
+    without = group(products, "1–5", RUNS["lamar"], RUNS["original"])
+    upper_left = small["original"].format("original")
+    p = pair(products, small["lamar"].format("lamar"), small["lamar"].format("original"))["ndcg@10"]["p_holm"]
+    return [
+        *(start_row(products, name, run, 3) for name, run in STARTS.items()),
+        *(start_row(products, f"settings of `{name}`", run, 1) for name, run in small.items()),
+        f"{gained(own.format('original'), RUNS['original'])} for `original` and "
+        f"{gained(own.format('lamar'), RUNS['lamar'])} for `lamar`",
+        f"is {signed(rare['value'])} ({signed(rare['low'])} to {signed(rare['high'])}) after pre-training",
+        f"where it was {signed(without['value'])} ({signed(without['low'])} to {signed(without['high'])}) without",
+        f"After games it is {signed(by_games['value'])} ({signed(by_games['low'])} to {signed(by_games['high'])}).",
+        f"is {gained(small['lamar'].format('lamar'), upper_left)}; the other settings alone, without signals, change "
+        f"{gained(small['lamar'].format('original'), upper_left)}.",
+        f"the difference is significant (p = {p:.2f})",
+    ]
+
+
 def gains(dataset_gains: dict, metrics_: tuple[str, ...]) -> list[float]:
     """Relative differences of the paper's systems with signals from its Recformer."""
     base = dataset_gains["Recformer"]
@@ -75,7 +120,8 @@ def phrases(products: Evidence) -> list[str]:
     statistics = read_json(Path("metrics/scientific/statistics.json"))
     own = {name: mean(metrics("scientific", run), "ndcg@10", 3) for name, run in RUNS.items()}
     rare = group(products, "1–5", RUNS["description"])["value"]
-    differences = groups(products).filter(~pl.col("against").is_in(["", RUNS["signal-only"]]))
+    among = groups(products).filter(pl.col("run").is_in(RUNS.values()))
+    differences = among.filter(~pl.col("against").is_in(["", RUNS["signal-only"]]))
     excluding = differences.filter((pl.col("low") > 0) | (pl.col("high") < 0))
     by_chance = 0.05 * differences.height
     by_llm = sorted(gains(products.paper["systems"], ("ndcg@10",)))
@@ -98,9 +144,10 @@ def phrases(products: Evidence) -> list[str]:
         f"Alone (`signal-only`) it reaches {own['signal-only']}.",
         f"reaches a mean of {rare:.4f}, whose",
         *(group_row(products, name) for name in ("0", "1–5", "6–20", "> 20")),
-        f"for the {differences.height} differences of NDCG@10 on groups (`signal-only` not counted), of which "
-        f"{excluding.height} intervals exclude zero; chance alone would let {int(by_chance)} or {int(by_chance) + 1}.",
-        f"NDCG@10 {mean(of['sasrec'], 'ndcg@10', 3)} and MRR {of['sasrec']['mrr']:.4f}, above every Recformer",
+        f"for the {differences.height} differences of NDCG@10 between these six on groups (`signal-only` not counted), "
+        f"of which {excluding.height} intervals exclude zero; "
+        f"chance alone would let {int(by_chance)} or {int(by_chance) + 1}.",
+        f"NDCG@10 {mean(of['sasrec'], 'ndcg@10', 3)} and MRR {of['sasrec']['mrr']:.4f}, above these Recformers",
         f"Recall@10 ({mean(of['sasrec'], 'recall@10', 3)}) is below `lamar`'s {mean(of['lamar'], 'recall@10', 3)}.",
         f"are {percent(by_llm[0])} and {percent(by_llm[1])} in NDCG@10 over Recformer",
         f"go from {percent(min(everywhere))} to {percent(max(everywhere))}.",
@@ -124,7 +171,7 @@ def text_counts(signals: pl.DataFrame) -> tuple[int, ...]:
 
 def test_every_number_is_that_of_the_metrics(products):
     left = FINDINGS
-    for phrase in phrases(products):
+    for phrase in (*pretrained_phrases(products), *phrases(products)):
         assert phrase in left, phrase
         left = left.replace(phrase, "")
     numbers = {word.strip(".,:;()*`|") for word in re.findall(r"[\w.@%]*\d[\w.@%]*", left)}
@@ -147,6 +194,33 @@ def test_what_is_said_in_words_is_so(products):
         group(products, "> 20", RUNS["lamar"], RUNS[base])["value"] for base in ("original", "placebo", "random-words")
     ]
     assert max(popular) < 0
+
+
+def test_the_readme_says_the_same(products):
+    readme = " ".join(Path("README.md").read_text().split())
+    lamar, own = RUNS["lamar"], STARTS["MiniLM, then `scientific`"]
+    against = [(lamar, RUNS[base]) for base in ("original", "placebo", "random-words")]
+    for run, base in (*against, (own.format("lamar"), own.format("original"))):
+        ends = pair(products, run, base)["ndcg@10"]["relative"]
+        assert re.search(
+            rf"{re.escape(percent(ends['value']))}[^.+−]*\({re.escape(percent(ends['low']))} to "
+            rf"{re.escape(percent(ends['high']))}\)",
+            readme,
+        )
+    assert f"from {mean(metrics('scientific', RUNS['original']), 'ndcg@10', 3)} to " in readme
+    assert f"to {mean(metrics('scientific', own.format('original')), 'ndcg@10', 3)}" in readme
+
+
+def test_what_is_said_of_pre_training_is_so(products):
+    found = {name: pair(products, run.format("lamar"), run.format("original")) for name, run in STARTS.items()}
+    assert not any(one[metric]["significant"] for one in found.values() for metric in TESTED)
+    assert all(one["ndcg@10"]["relative"]["value"] > 0 for one in found.values())
+    starts = [[metrics("scientific", run.format(name)) for run in STARTS.values()] for name in ("original", "lamar")]
+    for minilm, games, own in starts:
+        assert games["ndcg@10"] < minilm["ndcg@10"] < own["ndcg@10"]
+        assert own["ndcg@10_std"] < minilm["ndcg@10_std"]
+    settings = {name: pair(products, run.format("lamar"), run.format("original")) for name, run in TWO_SETTINGS.items()}
+    assert {name: one["ndcg@10"]["significant"] for name, one in settings.items()} == {"original": False, "lamar": True}
 
 
 def test_how_much_text_there_is_is_so():
