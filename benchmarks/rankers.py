@@ -51,7 +51,7 @@ def together(model: LoraRanker, pools: Sequence[Pool]) -> np.ndarray:
     """The same scores, all candidates of a pool in one pass."""
     scores = np.empty((len(pools), len(pools[0].candidates)), np.float32)
     for rows, part in model.scores(pools):
-        scores[rows] = part
+        scores[rows] = part.cpu().numpy()
     return scores
 
 

@@ -82,7 +82,7 @@ class LoraRanker(nn.Module):
     def renew(self) -> None:
         """Scoring reads nothing but the weights."""
 
-    def scores(self, pools: Sequence[Pool]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, pools: Sequence[Pool]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield (rows, float32 (rows, candidates)): the mean log-likelihood of each candidate's answer.
 
         As many pools share a pass as `row_tokens` allows.
@@ -91,7 +91,7 @@ class LoraRanker(nn.Module):
         cases = [self._case(pool) for pool in pools]
         for group in packed(cases, self._run.row_tokens):
             scores = answer_log_likelihoods(self.llm, row_of([cases[number] for number in group]))
-            yield np.array(group), scores.view(len(group), -1).float().cpu().numpy()
+            yield np.array(group), scores.view(len(group), -1).float()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The adapter's weights."""

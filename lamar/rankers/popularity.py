@@ -33,9 +33,10 @@ class PoolPopularity:
 
         return cls(load_file(folder / COUNTS)["counts"].numpy())
 
-    def scores(self, pools: Sequence[Pool]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, pools: Sequence[Pool]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield (rows, counts (rows, candidates)) of all pools at once."""
-        yield np.arange(len(pools)), np.array([self.counts[list(pool.candidates)] for pool in pools])
+        counts = np.array([self.counts[list(pool.candidates)] for pool in pools])
+        yield np.arange(len(pools)), torch.from_numpy(counts)
 
     def written(self, pools: Sequence[Pool]) -> list[tuple[str, list[str]]]:
         """It writes nothing."""

@@ -22,7 +22,7 @@ def scores_of(model: Any, pools: Sequence[Pool], run: Run, note: str = "") -> np
     with console.progress() as bar, torch.inference_mode(), fit.precision(run):
         task = bar.add_task(f"{run.model} {run.features}", total=len(pools), note=note)
         for rows, part in model.scores(pools):
-            scores[rows] = part
+            scores[rows] = part.cpu().numpy()
             bar.advance(task, len(rows))
     return scores
 

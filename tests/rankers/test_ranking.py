@@ -61,7 +61,7 @@ class FirstScores:
     """A ranker that likes what is shown first."""
 
     def scores(self, pools):
-        yield np.arange(len(pools)), np.tile(-np.arange(3, dtype=np.float32), (len(pools), 1))
+        yield np.arange(len(pools)), -torch.arange(3.0).expand(len(pools), 3)
 
 
 def test_the_order_of_candidates_is_nothing_to_counts_and_everything_to_a_biased_ranker():
