@@ -506,7 +506,10 @@ class ZesrecRun(TransformerRun):
 
 
 class Reading(Section):
-    """Recformer's start and shape, and how its text is cut."""
+    """Recformer's start and shape, and how its text is cut.
+
+    compiled: whether PyTorch compiles the layers on a GPU, half a minute before the first step.
+    """
 
     backbone: str
     layers: Positive
@@ -518,6 +521,7 @@ class Reading(Section):
     max_tokens: Positive
     frozen_layers: Annotated[int, Field(ge=0)]
     positions_per_user: Positive
+    compiled: bool = False
 
 
 class Divided(Training):

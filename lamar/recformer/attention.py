@@ -7,24 +7,30 @@ every token: the key's is folded into the query, the value's into the pooled res
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-
-from lamar.training.dropout import dropout
 
 
-def window_mask(lengths: Tensor, width: int, window: int) -> Tensor:
-    """Which tokens a token sees: bool (users, 1, width, width), from lengths (users,) in tokens.
+class Layout(Protocol):
+    """How the tokens of several users lie in one tensor: `Padded` or `Packed`, whose methods these are."""
 
-    CLS (column 0) is seen by all; a padding row sees CLS alone, so that its softmax is defined.
-    """
-    places = torch.arange(width, device=lengths.device)
-    near = (places[:, None] - places[None, :]).abs() <= window
-    real = places < lengths[:, None]
-    seen = near[None] & real[:, None, :] & real[:, :, None]
-    seen[:, :, 0] = True
-    return seen[:, None]
+    @property
+    def places(self) -> Tensor:
+        """The place of every token in its history."""
+
+    def first(self, tokens: Tensor) -> Tensor:
+        """CLS of every user, (users, hidden)."""
+
+    def mean(self, tokens: Tensor) -> Tensor:
+        """The mean of every user's tokens, (users, hidden)."""
+
+    def attend(self, tokens: Tensor, projections: list[nn.Linear], heads: int, rate: float, of_cls: object) -> Tensor:
+        """Local attention, in whose result the rows of CLS are `of_cls()`."""
+
+    def pool(self, tokens: Tensor, folded: Tensor, rate: float) -> tuple[Tensor, Tensor | float]:
+        """Means of a user's tokens by the softmax of their products with `folded`, and the sum of the weights kept."""
 
 
 class Attention(nn.Module):
@@ -38,43 +44,24 @@ class Attention(nn.Module):
         for name in ("query", "key", "value", "query_global", "key_global", "value_global"):
             self.add_module(name, nn.Linear(hidden, hidden))
 
-    def forward(self, tokens: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
-        """(users, tokens, hidden) -> the same shape; row 0 is CLS's."""
-        users, width, hidden = tokens.shape
-        query, key, value = (
-            projection(tokens).view(users, width, self.heads, -1).transpose(1, 2)
-            for projection in (self.query, self.key, self.value)
-        )
-        local = _attend(query, key, value, mask, self.dropout if self.training else 0.0)
-        local = local.transpose(1, 2).reshape(users, width, hidden)
-        return torch.cat([self.of_cls(tokens, lengths)[:, None], local[:, 1:]], dim=1)
+    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """Tokens as they lie, (..., hidden) -> the same shape."""
+        local = [self.query, self.key, self.value]
+        return layout.attend(tokens, local, self.heads, self._rate, lambda: self.of_cls(tokens, layout))
 
-    def of_cls(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """CLS's own attention over all its user's tokens: (users, tokens, hidden) -> (users, hidden)."""
-        users, width, hidden = tokens.shape
+    def of_cls(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """CLS's own attention over all its user's tokens: (..., hidden) -> (users, hidden)."""
+        first = layout.first(tokens)
+        users, hidden = first.shape
         size = hidden // self.heads
-        query = self.query_global(tokens[:, 0]).view(users, self.heads, size) / size**0.5
+        query = self.query_global(first).view(users, self.heads, size) / size**0.5
         # (query . key bias) is the same for all tokens and cancels in the softmax
         folded = torch.einsum("uhs,hsc->uhc", query, self.key_global.weight.view(self.heads, size, hidden))
-        scores = folded @ tokens.transpose(1, 2)
-        padding = torch.arange(width, device=lengths.device) >= lengths[:, None]
-        weights = scores.float().masked_fill(padding[:, None], float("-inf")).softmax(-1)
-        kept = dropout(weights, self.dropout, self.training)
-        bias = self.value_global.bias.view(self.heads, size)
-        if kept is not weights:  # they no longer sum to 1
-            bias = bias * kept.sum(-1, keepdim=True)
-        seen = kept.to(tokens.dtype) @ tokens
+        seen, kept = layout.pool(tokens, folded, self._rate)
+        bias = self.value_global.bias.view(self.heads, size) * kept  # what dropout leaves no longer sums to 1
         pooled = torch.einsum("uhc,hsc->uhs", seen, self.value_global.weight.view(self.heads, size, hidden))
         return (pooled + bias).reshape(users, hidden)
 
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, rate: float) -> Tensor:
-    """Softmax attention, (users, heads, tokens, size) each, where `mask` is True, with dropout at `rate`.
-
-    On a CPU written out: the backward pass of PyTorch's fused kernel takes five times as long there in bfloat16.
-    """
-    if query.is_cuda:
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    weights = dropout(scores.masked_fill(~mask, float("-inf")).softmax(-1), rate, training=True)
-    return weights @ value
+    @property
+    def _rate(self) -> float:
+        return self.dropout if self.training else 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lamar.errors import LamarError
-from lamar.recformer.attention import Attention, window_mask
+from lamar.recformer.attention import Attention, Layout
 from lamar.recformer.config import Shape
+from lamar.recformer.reading import TextBatch
 from lamar.text.tokens import PAD
 from lamar.training.dropout import Dropout
 
@@ -27,10 +27,10 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
         self.dropout = Dropout(shape.dropout)
 
-    def forward(self, ids: Tensor, types: Tensor, items: Tensor) -> Tensor:
-        """Integer (users, tokens) each -> (users, tokens, hidden)."""
-        places = torch.arange(ids.shape[1], device=ids.device) + self.first_position
-        summed = self.word(ids) + self.position(places) + self.token_type(types) + self.item_position(items)
+    def forward(self, text: TextBatch) -> Tensor:
+        """Tokens as they lie -> (..., hidden)."""
+        places = self.position(text.layout.places + self.first_position)
+        summed = self.word(text.ids) + places + self.token_type(text.types) + self.item_position(text.items)
         return self.dropout(self.norm(summed))
 
 
@@ -48,13 +48,11 @@ class Layer(nn.Module):
         self.output_norm = nn.LayerNorm(shape.hidden, shape.layer_norm_eps)
         self.dropout = Dropout(shape.dropout)
 
-    def forward(self, tokens: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
-        """(users, tokens, hidden) -> the same shape."""
-        return self._after(tokens, self.attention(tokens, mask, lengths))
-
-    def cls_only(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """CLS's row of `forward`, (users, hidden), without computing the others."""
-        return self._after(tokens[:, 0], self.attention.of_cls(tokens, lengths))
+    def forward(self, tokens: Tensor, layout: Layout, only_cls: bool = False) -> Tensor:
+        """Tokens as they lie, (..., hidden) -> the same shape; `only_cls`: CLS's rows of it alone, (users, hidden)."""
+        if only_cls:
+            return self._after(layout.first(tokens), self.attention.of_cls(tokens, layout))
+        return self._after(tokens, self.attention(tokens, layout))
 
     def _after(self, tokens: Tensor, attended: Tensor) -> Tensor:
         tokens = self.attention_norm(tokens + self.dropout(self.attention_output(attended)))
@@ -77,31 +75,34 @@ class Recformer(nn.Module):
         self.embeddings = Embeddings(shape)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
-    def forward(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
-        """Integer (users, tokens) each and lengths (users,) -> (users, hidden)."""
-        return self.above(self.below(ids, types, items, lengths, 0), lengths, 0)
+    def forward(self, text: TextBatch) -> Tensor:
+        """A batch of histories -> (users, hidden)."""
+        return self.above(self.below(text, 0), text.layout, 0)
 
-    def states(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor) -> Tensor:
-        """As `forward` -> the last hidden states of all tokens, (users, tokens, hidden)."""
-        return self.below(ids, types, items, lengths, len(self.layers))
+    def states(self, text: TextBatch) -> Tensor:
+        """The last hidden states of all tokens, (..., hidden)."""
+        return self.below(text, len(self.layers))
 
-    def below(self, ids: Tensor, types: Tensor, items: Tensor, lengths: Tensor, layers: int) -> Tensor:
-        """As `forward` -> the hidden states after the embeddings and the first `layers` layers."""
-        tokens = self.embeddings(ids, types, items)
-        mask = window_mask(lengths, ids.shape[1], self.shape.window)
+    def below(self, text: TextBatch, layers: int) -> Tensor:
+        """The hidden states after the embeddings and the first `layers` layers, (..., hidden)."""
+        tokens = self.embeddings(text)
         for layer in self.layers[:layers]:
-            tokens = layer(tokens, mask, lengths)
+            tokens = layer(tokens, text.layout)
         return tokens
 
-    def above(self, tokens: Tensor, lengths: Tensor, layers: int) -> Tensor:
-        """The rest of `forward`: what `below` gives for as many layers, (users, tokens, hidden) -> (users, hidden)."""
-        mask = window_mask(lengths, tokens.shape[1], self.shape.window)
+    def above(self, tokens: Tensor, layout: Layout, layers: int) -> Tensor:
+        """The rest of `forward`: what `below` gives for as many layers, (..., hidden) -> (users, hidden)."""
         *between, last = self.layers[layers:]
         for layer in between:
-            tokens = layer(tokens, mask, lengths)
+            tokens = layer(tokens, layout)
         if self.shape.pooling == "cls":  # nothing reads the last layer's other rows
-            return last.cls_only(tokens, lengths)
-        return masked_mean(last(tokens, mask, lengths), lengths)
+            return last(tokens, layout, only_cls=True)
+        return layout.mean(last(tokens, layout))
+
+    def compile_layers(self) -> None:
+        """Let PyTorch compile the layers, once for all of them and for batches of any size."""
+        for layer in self.layers:
+            layer.compile(dynamic=True)
 
     def freeze(self, layers: int) -> None:
         """Train neither the embeddings nor the first `layers` layers; 0 trains everything.
@@ -113,9 +114,3 @@ class Recformer(nn.Module):
         self.frozen_layers = layers
         for part in [self.embeddings, *self.layers[:layers]] if layers else []:
             part.requires_grad_(False)
-
-
-def masked_mean(tokens: Tensor, lengths: Tensor) -> Tensor:
-    """(users, tokens, hidden) -> (users, hidden): the mean over each user's own tokens."""
-    real = torch.arange(tokens.shape[1], device=lengths.device) < lengths[:, None]
-    return (tokens * real[..., None]).sum(1) / lengths[:, None]

@@ -7,6 +7,7 @@ the history and in the next item. The word table stays as it was, as published.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,12 @@ class Pretraining(RecformerRecommender):
 
     def _words_loss(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Mean cross-entropy of the hidden words, each among the whole vocabulary; 0 where none is hidden."""
-        text = self.texts.read(histories)
+        text = self.texts.padded(histories)
         with process().alike():
             read, chosen = mask_words(text.ids, text.starts, self._mask, self.model.shape.vocabulary, self._masked)
-        chosen &= torch.arange(read.shape[1], device=read.device) < text.lengths[:, None]
+        chosen &= text.layout.real
         mine = process().share(len(read))
-        states = self.model.states(read[mine], text.types[mine], text.items[mine], text.lengths[mine])[chosen[mine]]
+        states = self.model.states(replace(text, ids=read).rows(mine))[chosen[mine]]
         said = self.words(states, self.model.embeddings.word.weight)
         surprise = functional.cross_entropy(said.float(), text.ids[mine][chosen[mine]], reduction="sum")
         return process().total(surprise, len(read)) / chosen.sum().clamp(min=1)

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lamar.recformer.padded import Padded
 from lamar.text.tokens import CLS, PAD, Catalogue
 from lamar.training.devices import sent
+
+if TYPE_CHECKING:
+    from lamar.recformer.packed import Packed
+
+WIDEST = 96  # windows to each side that the kernels have: the keys of a block must fit into shared memory
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Histories padded at the end, (users, tokens): ids, token types, item positions; `lengths` (users,) in tokens.
+    """Histories as tokens that lie as `layout` says: ids, token types, item positions.
 
     Item positions: 0 is CLS, 1 the most recent item, and so on. `starts`: whether a token begins a word; CLS is none.
     """
@@ -27,7 +35,12 @@ class TextBatch:
     types: Tensor
     items: Tensor
     starts: Tensor
-    lengths: Tensor
+    layout: Padded | Packed
+
+    def rows(self, users: slice) -> TextBatch:
+        """Some of the users of a padded batch, as wide."""
+        tables = (self.ids, self.types, self.items, self.starts)
+        return TextBatch(*(table[users] for table in tables), self.layout.rows(users))
 
 
 @dataclass(frozen=True)
@@ -50,12 +63,16 @@ class TokenTable(nn.Module):
     At most `max_items` items and `max_tokens` tokens including CLS: the oldest item is cut in its middle.
     """
 
-    def __init__(self, catalogue: Catalogue, *, cls: int, max_items: int, max_tokens: int) -> None:
-        """`cls` is the tokenizer's id of CLS. The tables are no weights: they are not saved."""
+    def __init__(self, catalogue: Catalogue, *, cls: int, max_items: int, max_tokens: int, window: int) -> None:
+        """`cls` is the tokenizer's id of CLS; `window`: tokens to each side that a token sees.
+
+        The tables are no weights: they are not saved.
+        """
         super().__init__()
         self._cls = cls
         self._max_items = max_items
         self._max_tokens = max_tokens
+        self._window = window
         self._sizes = np.diff(catalogue.offsets)
         for name in ("tokens", "types", "starts", "offsets"):
             self.register_buffer(name, torch.from_numpy(getattr(catalogue, name)), persistent=False)
@@ -65,30 +82,53 @@ class TokenTable(nn.Module):
         return self._lengths(self._items(histories), len(histories))
 
     def read(self, histories: Sequence[np.ndarray]) -> TextBatch:
-        """Histories (items, oldest first) as tokens."""
+        """Histories (items, oldest first) as tokens, packed where kernels read them so, padded elsewhere."""
+        return self.packed(histories) if packs(self.tokens.device, self._window) else self.padded(histories)
+
+    def padded(self, histories: Sequence[np.ndarray]) -> TextBatch:
+        """As `read`: tensors are (users, tokens), padded at the end."""
         items = self._items(histories)
         lengths = self._lengths(items, len(histories))
-        width, device = int(lengths.max()), self.tokens.device
-        brought = np.stack([items.numbers, items.rows * width + items.columns, items.positions, items.tokens])
+        width = int(lengths.max())
+        layout = Padded(sent(lengths, self.tokens.device), width, self._window)
+        starts = np.arange(len(histories)) * width
+        return TextBatch(*(table.view(-1, width) for table in self._filled(items, starts, starts[-1] + width)), layout)
+
+    def packed(self, histories: Sequence[np.ndarray]) -> TextBatch:
+        """As `read`: tensors are (tokens,), one history after the other."""
+        from lamar.recformer.packed import Packed
+
+        items = self._items(histories)
+        lengths = self._lengths(items, len(histories))
+        starts, total = lengths.cumsum() - lengths, int(lengths.sum())
+        short, begins = sent(np.stack([lengths, starts]).astype(np.int32), self.tokens.device)
+        firsts = torch.repeat_interleave(begins, short, output_size=total)
+        places = torch.arange(total, device=firsts.device, dtype=torch.int32) - firsts
+        return TextBatch(*self._filled(items, starts, total), Packed(short, begins, firsts, places, self._window))
+
+    def _filled(self, items: _Items, starts: np.ndarray, size: int) -> list[Tensor]:
+        """Ids, types, item positions and starts of words, (size,) each: `starts` (users,) are the places of CLS."""
+        device = self.tokens.device
+        brought = np.stack([items.numbers, starts[items.rows] + items.columns, items.positions, items.tokens])
         numbers, begins, positions, tokens = sent(brought, device)
+        first = sent(starts, device)
         # every token: which of the items above it belongs to, and its place in the item's text
         of = torch.repeat_interleave(tokens, output_size=int(items.tokens.sum()))
         within = torch.arange(len(of), device=device) - (tokens.cumsum(0) - tokens)[of]
         source, target = self.offsets[numbers][of] + within, begins[of] + within
 
-        def filled(first: int, padding: int, values: Tensor) -> Tensor:
-            table = torch.full((len(histories), width), padding, dtype=values.dtype, device=device)
-            table[:, 0] = first
-            table.view(-1)[target] = values
+        def filled(cls: int, padding: int, values: Tensor) -> Tensor:
+            table = torch.full((size,), padding, dtype=values.dtype, device=device)
+            table[first] = cls
+            table[target] = values
             return table
 
-        return TextBatch(
+        return [
             filled(self._cls, 0, self.tokens[source]),
             filled(CLS, PAD, self.types[source]),
             filled(0, 0, positions[of]),
             filled(False, False, self.starts[source]),
-            sent(lengths, device),
-        )
+        ]
 
     def _items(self, histories: Sequence[np.ndarray]) -> _Items:
         recent = [np.asarray(history, np.int64)[-self._max_items :][::-1] for history in histories]
@@ -105,3 +145,8 @@ class TokenTable(nn.Module):
     @staticmethod
     def _lengths(items: _Items, users: int) -> np.ndarray:
         return 1 + np.bincount(items.rows, items.tokens, users).astype(np.int64)
+
+
+def packs(device: torch.device, window: int) -> bool:
+    """Whether histories are read packed: by Triton's kernels, on a GPU."""
+    return device.type == "cuda" and window <= WIDEST and find_spec("triton") is not None

@@ -16,7 +16,7 @@ from torch.nn import functional
 from lamar import console
 from lamar.errors import LamarError
 from lamar.recformer.model import Recformer
-from lamar.recformer.reading import TokenTable
+from lamar.recformer.reading import TextBatch, TokenTable
 from lamar.recformer.remembered import Remembered
 from lamar.text.tokens import Catalogue
 from lamar.training.batches import by_length, shuffled_by_length
@@ -26,7 +26,8 @@ from lamar.training.processes import process
 
 TEMPERATURE = 0.05  # Recformer, section 3.1.3
 REMEMBERED_BYTES = 4 * 2**30  # a training then stays below 6 GiB; ml-100k takes 1 with ten places
-ENCODING_TOKENS = 16_384  # in a batch when nothing is trained: enough to fill the cores, little memory
+# In a batch when nothing is trained: enough to fill the cores, little memory (on a GPU 1 GiB at the published size).
+ENCODING_TOKENS = {"cpu": 16_384, "cuda": 65_536}
 
 
 class RecformerRecommender(nn.Module):
@@ -48,14 +49,16 @@ class RecformerRecommender(nn.Module):
             raise LamarError(f"params.yaml: max_tokens: {max_tokens}, but the backbone reads at most {room}")
         self.model = model
         self.items_are_constant = False
-        self.texts = TokenTable(catalogue, cls=cls, max_items=model.shape.max_items, max_tokens=max_tokens)
+        self.texts = TokenTable(
+            catalogue, cls=cls, max_items=model.shape.max_items, max_tokens=max_tokens, window=model.shape.window
+        )
         self._train = train
         self._batch = batch
         self._positions_per_user = positions_per_user
         self._next_items = next_items
         self._negatives = negatives
         self._places: Examples | None = None
-        self._remembered = Remembered(model.shape.max_items)
+        self._remembered = Remembered(model.shape.max_items, model.shape.window)
         self.register_buffer("items", torch.zeros(len(catalogue), model.shape.hidden))
 
     def batches(self, rng: np.random.Generator) -> list[Examples]:
@@ -113,8 +116,8 @@ class RecformerRecommender(nn.Module):
         self.eval()
         for rows in self._rows(histories):
             part = [histories[row] for row in rows]
-            states, lengths = self._below(part)
-            self._remembered.add(part, states, lengths)
+            text = self.texts.padded(part)
+            self._remembered.add(part, self._below(text), text.layout.lengths)
 
     def _fits(self, histories: Sequence[np.ndarray]) -> bool:
         needed = int(self.texts.lengths(histories).sum()) * self.model.shape.hidden * torch.float32.itemsize
@@ -154,19 +157,20 @@ class RecformerRecommender(nn.Module):
     def _rows(self, histories: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Row numbers in batches of similar length, when nothing is trained."""
         lengths = self.texts.lengths(histories)
-        return by_length(lengths, max(1, ENCODING_TOKENS // int(lengths.max())))
+        return by_length(lengths, max(1, ENCODING_TOKENS[self.items.device.type] // int(lengths.max())))
 
     def _encode(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Unit vectors (users, hidden) of histories (items, oldest first)."""
-        states, lengths = self._remembered.get(histories) or self._below(histories)
-        vectors = self.model.above(states, lengths, self.model.frozen_layers)
+        found = self._remembered.get(histories)
+        if found is None:
+            text = self.texts.read(histories)
+            found = self._below(text), text.layout
+        vectors = self.model.above(*found, self.model.frozen_layers)
         return functional.normalize(vectors.float(), dim=-1)
 
-    def _below(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """What the frozen layers make of histories, (users, tokens, hidden), and their lengths (users,) in tokens."""
-        text = self.texts.read(histories)
-        below = self.model.below(text.ids, text.types, text.items, text.lengths, self.model.frozen_layers)
-        return below, text.lengths
+    def _below(self, text: TextBatch) -> Tensor:
+        """What the frozen layers make of histories, (..., hidden)."""
+        return self.model.below(text, self.model.frozen_layers)
 
 
 def cosines(users: Tensor, items: Tensor) -> Tensor:

@@ -12,16 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lamar.recformer.padded import Padded
+
 
 class Remembered:
     """Hidden states by history. Two histories are one if their `recent` last items are the same."""
 
-    def __init__(self, recent: int) -> None:
-        """`recent`: items of a history that are read at most."""
+    def __init__(self, recent: int, window: int) -> None:
+        """`recent`: items of a history that are read at most; `window`: tokens to each side that a token sees."""
         self._recent = recent
+        self._window = window
         self._states: dict[bytes, Tensor] = {}
 
-    def add(self, histories: Sequence[np.ndarray], states: Tensor, lengths: np.ndarray) -> None:
+    def add(self, histories: Sequence[np.ndarray], states: Tensor, lengths: Tensor) -> None:
         """Keep the states (histories, tokens, hidden), `lengths` (histories,) in tokens."""
         for history, rows, length in zip(histories, states, lengths, strict=True):
             self._states[self._key(history)] = rows[:length].clone()
@@ -30,13 +33,14 @@ class Remembered:
         """Whether nothing was kept of a history."""
         return self._key(history) not in self._states
 
-    def get(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor] | None:
-        """States (histories, tokens, hidden), zero where padded, and lengths (histories,); None if one is lacking."""
+    def get(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Padded] | None:
+        """States (histories, tokens, hidden), zero where padded, and how they lie; None if one is lacking."""
         if any(self.lacks(history) for history in histories):
             return None
         found = [self._states[self._key(history)] for history in histories]
         lengths = torch.tensor([len(rows) for rows in found], device=found[0].device)
-        return pad_sequence(found, batch_first=True), lengths
+        states = pad_sequence(found, batch_first=True)
+        return states, Padded(lengths, states.shape[1], self._window)
 
     def _key(self, history: np.ndarray) -> bytes:
         return np.asarray(history[-self._recent :], np.int64).tobytes()

@@ -10,6 +10,7 @@ from lamar.errors import LamarError
 from lamar.params import Reading
 from lamar.recformer.model import Recformer
 from lamar.recformer.weights import from_encoder, shape_of
+from lamar.training import fit
 
 PRETRAINED = Path("models/pretrained")
 CLS = ("[CLS]", "<s>")  # what BERT and RoBERTa call them
@@ -28,6 +29,8 @@ def started(settings: Reading) -> tuple[Recformer, Tokenizer]:
     shape = shape_of(folder, settings.layers, settings.max_items, settings.window, settings.dropout, settings.pooling)
     model = from_encoder(folder, shape)
     model.freeze(settings.frozen_layers)
+    if settings.compiled and fit.device().type == "cuda":
+        model.compile_layers()
     return model, tokenizer_of(folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from transformers import (
 
 from lamar.recformer.config import Shape
 from lamar.recformer.model import Recformer
+from lamar.recformer.padded import Padded
+from lamar.recformer.reading import TextBatch
 
 VOCABULARY = 90
 SIZES = {
@@ -60,35 +61,34 @@ def saved(folder: Path, kind: str, **changes: Any) -> PreTrainedModel:
     return made
 
 
-@dataclass
-class Tokens:
-    """Right-padded arrays as `Recformer` takes them; `arguments` in its order."""
-
-    ids: Tensor
-    types: Tensor
-    items: Tensor
-    lengths: Tensor
-
-    @property
-    def arguments(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.ids, self.types, self.items, self.lengths
-
-    def alone(self, row: int) -> Tokens:
-        """One row without its padding."""
-        length = int(self.lengths[row])
-        cut = (array[row : row + 1, :length] for array in (self.ids, self.types, self.items))
-        return Tokens(*cut, self.lengths[row : row + 1])
+def alone(batch: TextBatch, row: int) -> TextBatch:
+    """One row of a padded batch without its padding."""
+    length = int(batch.layout.lengths[row])
+    cut = (table[row : row + 1, :length] for table in (batch.ids, batch.types, batch.items, batch.starts))
+    return TextBatch(*cut, Padded(batch.layout.lengths[row : row + 1], length, batch.layout.window))
 
 
-def tokens(lengths: list[int], max_items: int = 9, seed: int = 0) -> Tokens:
-    """Random words, types and item positions; padding holds junk, which nothing may read."""
+def packed(batch: TextBatch) -> TextBatch:
+    """A padded batch without its padding, one user after the other."""
+    from lamar.recformer.packed import Packed
+
+    real, short = batch.layout.real, batch.layout.lengths.int()
+    starts = (short.cumsum(0) - short).int()
+    firsts = starts.repeat_interleave(short)
+    places = torch.arange(len(firsts), dtype=torch.int32) - firsts
+    tables = (table[real] for table in (batch.ids, batch.types, batch.items, batch.starts))
+    return TextBatch(*tables, Packed(short, starts, firsts, places, batch.layout.window))
+
+
+def tokens(lengths: list[int], max_items: int = 9, seed: int = 0, window: int = 32) -> TextBatch:
+    """Padded: random words, types and item positions; padding holds junk, which nothing may read."""
     chance = torch.Generator().manual_seed(seed)
     shape = (len(lengths), max(lengths))
     ids = torch.randint(5, VOCABULARY, shape, generator=chance)
     types = torch.randint(1, 3, shape, generator=chance)
     items = torch.randint(1, max_items + 1, shape, generator=chance)
     ids[:, 0], types[:, 0], items[:, 0] = 3, 0, 0
-    return Tokens(ids, types, items, torch.tensor(lengths))
+    return TextBatch(ids, types, items, ids > VOCABULARY, Padded(torch.tensor(lengths), max(lengths), window))
 
 
 def shape(**changes: Any) -> Shape:

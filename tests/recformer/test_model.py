@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from encoders import difference, recformer, tokens
+from encoders import alone, difference, recformer, tokens
 
 from lamar.errors import LamarError
-from lamar.recformer.attention import Attention, window_mask
+from lamar.recformer.attention import Attention
 from lamar.recformer.model import Layer
+from lamar.recformer.padded import Padded, window_mask
 from lamar.training.dropout import dropout
 
 LENGTHS = [80, 3, 1, 41]
@@ -29,7 +30,7 @@ def test_folded_cls_attention_is_the_explicit_one():
     torch.manual_seed(0)
     attention = Attention(hidden=24, heads=3, dropout=0.0)
     rows = 3 * torch.randn(len(LENGTHS), max(LENGTHS), 24)
-    folded = attention.of_cls(rows, torch.tensor(LENGTHS))
+    folded = attention.of_cls(rows, Padded(torch.tensor(LENGTHS), max(LENGTHS), 5))
     explicit = torch.stack([explicit_cls_attention(attention, row[:n]) for row, n in zip(rows, LENGTHS, strict=True)])
     assert difference(folded, explicit) < 1e-5
 
@@ -48,7 +49,7 @@ def test_folded_cls_attention_drops_the_probabilities_that_the_explicit_one_drop
     torch.manual_seed(1)
     explicit = dropout(weights, 0.4, training=True) @ value
     torch.manual_seed(1)
-    folded = attention.of_cls(rows, torch.full((5,), 7))
+    folded = attention.of_cls(rows, Padded(torch.full((5,), 7), 7, 5))
     assert difference(folded, explicit.reshape(5, 24)) < 1e-5
 
 
@@ -56,20 +57,18 @@ def test_folded_cls_attention_drops_the_probabilities_that_the_explicit_one_drop
 def test_attention_probabilities_are_dropped_in_training_alone():
     torch.manual_seed(0)
     attention = Attention(hidden=24, heads=3, dropout=0.4)
-    rows, lengths = torch.randn(2, 7, 24), torch.tensor([7, 7])
-    mask = window_mask(lengths, 7, 3)
-    first, second = (attention.train()(rows, mask, lengths) for _ in range(2))
+    rows, layout = torch.randn(2, 7, 24), Padded(torch.tensor([7, 7]), 7, 3)
+    first, second = (attention.train()(rows, layout) for _ in range(2))
     assert (first[:, 1:] - second[:, 1:]).abs().max() > 1e-2
-    assert torch.equal(*(attention.eval()(rows, mask, lengths) for _ in range(2)))
+    assert torch.equal(*(attention.eval()(rows, layout) for _ in range(2)))
 
 
 @torch.no_grad()
 def test_cls_only_is_the_first_row_of_the_layer():
     model = recformer()
     layer: Layer = model.layers[0]
-    rows, lengths = torch.randn(len(LENGTHS), max(LENGTHS), 32), torch.tensor(LENGTHS)
-    whole = layer(rows, window_mask(lengths, max(LENGTHS), 5), lengths)[:, 0]
-    assert difference(layer.cls_only(rows, lengths), whole) < 1e-6
+    rows, layout = torch.randn(len(LENGTHS), max(LENGTHS), 32), Padded(torch.tensor(LENGTHS), max(LENGTHS), 5)
+    assert difference(layer(rows, layout, only_cls=True), layer(rows, layout)[:, 0]) < 1e-6
 
 
 def test_window_mask_by_hand():
@@ -87,10 +86,9 @@ def test_window_mask_by_hand():
 @torch.no_grad()
 def test_a_batch_gives_what_each_row_gives_alone(pooling):
     model = recformer(window=8, pooling=pooling)
-    batch = tokens(LENGTHS)
-    together = model(*batch.arguments)
-    alone = torch.cat([model(*batch.alone(row).arguments) for row in range(len(LENGTHS))])
-    assert difference(together, alone) < 1e-5
+    batch = tokens(LENGTHS, window=8)
+    apart = torch.cat([model(alone(batch, row)) for row in range(len(LENGTHS))])
+    assert difference(model(batch), apart) < 1e-5
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -100,7 +98,7 @@ def test_what_padding_holds_changes_nothing(pooling):
     before, after = tokens(LENGTHS), tokens(LENGTHS)
     for row, length in enumerate(LENGTHS):
         after.ids[row, length:], after.types[row, length:], after.items[row, length:] = 1, 3, 0
-    assert torch.equal(model(*before.arguments), model(*after.arguments))
+    assert torch.equal(model(before), model(after))
 
 
 @pytest.mark.parametrize("part", ["ids", "types", "items"])
@@ -109,14 +107,14 @@ def test_every_kind_of_input_counts(part):
     model = recformer()
     before, after = tokens([60]), tokens([60])
     getattr(after, part)[0, 50] = {"ids": 4, "types": 0, "items": 0}[part]
-    assert difference(model(*after.arguments), model(*before.arguments)) > 1e-4
+    assert difference(model(after), model(before)) > 1e-4
 
 
 def gradients(model) -> dict[str, float]:
     """The largest gradient of every weight, after a step on a random target."""
     torch.manual_seed(0)
     batch = tokens([40, 70])
-    (model(*batch.arguments) * torch.randn(2, 32)).sum().backward()
+    (model(batch) * torch.randn(2, 32)).sum().backward()
     return {name: 0.0 if p.grad is None else float(p.grad.abs().max()) for name, p in model.named_parameters()}
 
 
@@ -143,17 +141,16 @@ def test_rows_of_absent_words_and_positions_get_no_gradient():
 def test_dropout_is_for_training_only():
     model = recformer(dropout=0.3)
     batch = tokens([30])
-    assert torch.equal(model(*batch.arguments), model(*batch.arguments))
+    assert torch.equal(model(batch), model(batch))
     model.train()
-    assert difference(model(*batch.arguments), model(*batch.arguments)) > 1e-3
+    assert difference(model(batch), model(batch)) > 1e-3
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 @pytest.mark.parametrize("layers", range(3))
 def test_the_layers_below_and_above_are_the_whole(pooling, layers):
     model, batch = recformer(pooling=pooling), tokens([30, 7, 1])
-    lengths = batch.arguments[-1]
-    assert torch.equal(model.above(model.below(*batch.arguments, layers), lengths, layers), model(*batch.arguments))
+    assert torch.equal(model.above(model.below(batch, layers), batch.layout, layers), model(batch))
 
 
 def test_something_is_left_to_train():

@@ -1,9 +1,11 @@
 """Pre-training by hand: its examples, its two losses, and that both are learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from encoders import recformer
+from encoders import alone, recformer
 from test_recommender import ITEMS, TITLES, VOCABULARY, cycles, scored, settings, split_of, tokenizer
 from torch.nn import functional
 
@@ -70,10 +72,8 @@ def words_by_hand(model: Pretraining, histories) -> torch.Tensor:
     ids = text.ids
     read, chosen = mask_words(ids, text.starts, 2, len(VOCABULARY), 0.5)
     surprises = []
-    for user, length in enumerate(text.lengths):
-        row = slice(user, user + 1), slice(0, length)
-        types, items = text.types[row], text.items[row]
-        states = model.model.states(read[row], types, items, length[None])[0]
+    for user, length in enumerate(text.layout.lengths):
+        states = model.model.states(alone(replace(text, ids=read), user))[0]
         head = functional.gelu(model.words.dense(states))
         logits = model.words.norm(head) @ model.model.embeddings.word.weight.T + model.words.bias
         surprise = -logits.log_softmax(-1)

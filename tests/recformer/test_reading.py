@@ -20,10 +20,10 @@ def catalogue() -> Catalogue:
 
 
 def read(histories: list[list[int]], max_items: int = 50, max_tokens: int = 100) -> TextBatch:
-    table = TokenTable(catalogue(), cls=START, max_items=max_items, max_tokens=max_tokens)
+    table = TokenTable(catalogue(), cls=START, max_items=max_items, max_tokens=max_tokens, window=32)
     rows = [np.array(history, np.int64) for history in histories]
     batch = table.read(rows)
-    assert table.lengths(rows).tolist() == batch.lengths.tolist()
+    assert table.lengths(rows).tolist() == batch.layout.lengths.tolist()
     return batch
 
 
@@ -33,7 +33,7 @@ def test_a_history_is_read_most_recent_item_first():
     assert batch.types.tolist() == [[CLS, KEY, VALUE, KEY, VALUE, VALUE, KEY, VALUE]]
     assert batch.items.tolist() == [[0, 1, 1, 2, 2, 2, 2, 2]]
     assert batch.starts.tolist() == [[False, True, False, True, True, False, False, True]]
-    assert batch.lengths.tolist() == [8]
+    assert batch.layout.lengths.tolist() == [8]
 
 
 def test_the_oldest_item_is_cut_in_its_middle():
@@ -45,7 +45,7 @@ def test_the_oldest_item_is_cut_in_its_middle():
 @pytest.mark.parametrize("max_tokens", range(1, 16))
 def test_a_cut_history_is_the_beginning_of_the_whole(max_tokens):
     whole, cut = read([[2, 0, 1]]), read([[2, 0, 1]], max_tokens=max_tokens)
-    assert cut.lengths.tolist() == [max_tokens]
+    assert cut.layout.lengths.tolist() == [max_tokens]
     for name in ("ids", "types", "items", "starts"):
         assert getattr(cut, name).tolist() == getattr(whole, name)[:, :max_tokens].tolist()
 
@@ -61,7 +61,7 @@ def test_rows_are_padded_at_the_end():
     assert batch.ids.tolist() == [[START, 0, 0], [START, *ITEMS[1]], [START, 0, 0]]
     assert batch.types.tolist() == [[CLS, PAD, PAD], [CLS, KEY, VALUE], [CLS, PAD, PAD]]
     assert batch.items.tolist() == [[0, 0, 0], [0, 1, 1], [0, 0, 0]]
-    assert batch.lengths.tolist() == [1, 3, 1]
+    assert batch.layout.lengths.tolist() == [1, 3, 1]
 
 
 def test_an_item_without_text_keeps_its_place():
@@ -71,7 +71,7 @@ def test_an_item_without_text_keeps_its_place():
 def test_histories_without_any_text():
     batch = read([[3], [], [3, 3]])
     assert batch.ids.tolist() == [[START]] * 3
-    assert batch.lengths.tolist() == [1, 1, 1]
+    assert batch.layout.lengths.tolist() == [1, 1, 1]
 
 
 def plainly(history: list[int], max_items: int, max_tokens: int) -> tuple[list[int], list[int]]:
@@ -90,13 +90,13 @@ def test_many_histories_are_read_as_one_by_one(max_items, max_tokens):
     batch = read(histories, max_items, max_tokens)
     for row, history in enumerate(histories):
         ids, positions = plainly(history, max_items, max_tokens)
-        assert batch.lengths[row] == len(ids)
+        assert batch.layout.lengths[row] == len(ids)
         assert batch.ids[row, : len(ids)].tolist() == ids
         assert batch.items[row, : len(ids)].tolist() == positions
         assert not batch.ids[row, len(ids) :].any()
 
 
 def test_the_tables_are_not_saved_but_go_where_the_model_goes():
-    table = TokenTable(catalogue(), cls=START, max_items=50, max_tokens=100)
+    table = TokenTable(catalogue(), cls=START, max_items=50, max_tokens=100, window=32)
     assert not table.state_dict()
     assert {buffer.device for buffer in table.to("meta").buffers()} == {torch.device("meta")}

@@ -19,14 +19,14 @@ def started(folder, layers=LAYERS, pooling="cls"):
 
 
 def attention_mask(batch):
-    return (torch.arange(batch.ids.shape[1]) < batch.lengths[:, None]).long()
+    return batch.layout.real.long()
 
 
 def pooled(hidden, batch, pooling):
     """What stands for a sequence, from all its hidden states."""
     if pooling == "cls":
         return hidden[:, 0]
-    return torch.stack([row[:length].mean(0) for row, length in zip(hidden, batch.lengths, strict=True)])
+    return torch.stack([row[:length].mean(0) for row, length in zip(hidden, batch.layout.lengths, strict=True)])
 
 
 def longformer_states(model, ours, batch):
@@ -53,7 +53,7 @@ def test_longformer_with_its_own_global_projections(tmp_path, lengths, pooling):
     theirs.embeddings.token_type_embeddings.weight.zero_()  # ours are in what it is given
     batch = tokens(lengths)
     expected = pooled(longformer_states(theirs, ours, batch), batch, pooling)
-    assert difference(ours(*batch.arguments), expected) < 1e-5
+    assert difference(ours(batch), expected) < 1e-5
 
 
 @pytest.mark.parametrize("lengths", [[33], [97], [130, 1, 64], [64, 250, 7, 128]], ids=str)
@@ -65,7 +65,7 @@ def test_every_hidden_state_of_longformer(tmp_path, lengths):
     batch = tokens(lengths)
     expected = longformer_states(theirs, ours, batch)
     real = attention_mask(batch).bool()
-    assert difference(ours.states(*batch.arguments)[real], expected[real]) < 1e-5
+    assert difference(ours.states(batch)[real], expected[real]) < 1e-5
 
 
 @torch.no_grad()
@@ -74,7 +74,7 @@ def test_longformer_of_another_window_differs(tmp_path):
     ours = started(tmp_path)
     theirs.embeddings.token_type_embeddings.weight.zero_()
     batch = tokens([200])
-    assert difference(ours(*batch.arguments), longformer_states(theirs, ours, batch)[:, 0]) > 1e-4
+    assert difference(ours(batch), longformer_states(theirs, ours, batch)[:, 0]) > 1e-4
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -84,7 +84,7 @@ def test_text_shorter_than_the_window_is_read_as_the_encoder_reads_it(tmp_path, 
     theirs = saved(tmp_path, kind)
     batch = tokens([33, 1, 20])
     hidden = theirs(batch.ids, attention_mask=attention_mask(batch)).last_hidden_state
-    assert difference(started(tmp_path, pooling=pooling)(*batch.arguments), pooled(hidden, batch, pooling)) < 1e-5
+    assert difference(started(tmp_path, pooling=pooling)(batch), pooled(hidden, batch, pooling)) < 1e-5
 
 
 @torch.no_grad()
@@ -92,7 +92,7 @@ def test_the_first_layers_alone(tmp_path):
     theirs = saved(tmp_path, "bert")
     batch = tokens([30])
     expected = theirs(batch.ids, output_hidden_states=True).hidden_states[2][:, 0]
-    assert difference(started(tmp_path, layers=2)(*batch.arguments), expected) < 1e-5
+    assert difference(started(tmp_path, layers=2)(batch), expected) < 1e-5
 
 
 @pytest.mark.parametrize("prefix", KINDS)
@@ -171,7 +171,7 @@ def test_a_published_recformer(tmp_path, capsys):
         attention_mask=attention_mask(batch),
         global_attention_mask=seen_by_all,
     ).last_hidden_state[:, 0]
-    assert difference(ours(*batch.arguments), expected) < 1e-5
+    assert difference(ours(batch), expected) < 1e-5
 
 
 def test_more_item_positions_than_the_checkpoint_has_start_neutral(tmp_path):
@@ -194,7 +194,7 @@ def test_one_of_ours(tmp_path, kind):
         weight += 0.1 * torch.randn_like(weight)
     save_file(ours.state_dict(), tmp_path / "model.safetensors")
     batch = tokens([1, 40, 131])
-    assert torch.equal(started(tmp_path)(*batch.arguments), ours(*batch.arguments))
+    assert torch.equal(started(tmp_path)(batch), ours(batch))
 
 
 @torch.no_grad()
