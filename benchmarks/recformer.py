@@ -32,7 +32,7 @@ from lamar.console import console, progress, say, user_errors
 from lamar.errors import LamarError
 from lamar.files import write_json
 from lamar.params import RecformerRun
-from lamar.recformer.reading import TokenTable, packs
+from lamar.recformer.reading import TokenTable
 from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
 from lamar.recformer.weights import from_encoder, shape_of
 from lamar.text.tokens import KEY, PAD, VALUE, Catalogue
@@ -49,8 +49,8 @@ WINDOW = 32
 NEGATIVES = 1000
 STEP = 128  # users: 16 x 8 in the published code
 REFERENCE_BATCH = 16
-# Sequences of `scientific`, and items of 33 tokens in the mean: deciles, then the 95th and 99th percentile. Training draws
-# positions from whole sequences, 87 tokens in the mean; ranking reads all but their last item, 170 tokens.
+# Sequences of `scientific`, and items of 33 tokens in the mean: deciles, then the 95th and 99th percentile. Training
+# draws positions from whole sequences, 87 tokens in the mean; ranking reads all but their last item, 170 tokens.
 SHARES = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1]
 ITEMS_A_USER = [5, 5, 5, 5, 6, 6, 6, 7, 8, 10, 13, 20, 80]
 TOKENS_AN_ITEM = [6, 23, 27, 30, 32, 34, 36, 38, 40, 42, 44, 47, 51]
@@ -149,22 +149,15 @@ class Ours:
     """The same jobs as the training stage does them."""
 
     def __init__(self, model: RecformerRecommender, settings: RecformerRun) -> None:
-        """The training loop's optimiser."""
+        """At the beginning of a training."""
         self.model = model
         self.settings = settings
-        learned = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(learned, lr=5e-5, weight_decay=0.0, fused=True)
+        self.course = fit.course_of(model, settings, seed=0)
 
     def train(self, users: Split) -> None:
-        """Steps over an epoch, the same `users`, in batches of similar length."""
-        self.model.train()
-        for number, batch in enumerate(self.model.batches(np.random.default_rng(0)), start=1):
-            with fit.precision(self.settings):
-                loss = self.model.loss(batch)
-            (loss / self.settings.accumulate).backward()
-            if number % self.settings.accumulate == 0:
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
+        """An epoch of the training loop, of the same `users`."""
+        self.course.rng = np.random.default_rng(0)
+        fit._train_epoch(self.course, 1, None)
 
     @torch.no_grad()
     def encode(self, items: int) -> None:
@@ -239,7 +232,7 @@ def flops(size: str, histories: list[np.ndarray], catalogue: Catalogue) -> float
 
 def padding(model: RecformerRecommender) -> float:
     """The share of ours' training tokens that is padding."""
-    if packs(fit.device(), WINDOW):
+    if model.texts.packs:
         return 0.0
     lengths = [model.texts.lengths(batch.histories) for batch in model.batches(np.random.default_rng(0))]
     return 1 - sum(own.sum() for own in lengths) / sum(len(own) * own.max() for own in lengths)
@@ -338,6 +331,7 @@ def main(
     device = fit.device().type
     batch = batch or {"cuda": STEP, "cpu": 32}[device]  # a GPU is filled by many, a CPU's caches by few
     changes = {"layers": SIZES[size]["num_hidden_layers"], "batch": batch, "accumulate": max(1, STEP // batch)}
+    changes |= {"learning_rate": 5e-5, "weight_decay": 0.0, "warmup_steps": 100}
     settings = RecformerRun.model_construct(precision=precision, **changes)
     catalogue, train, ranked = synthetic(users, items, SIZES[size]["vocab_size"])
     ours, plain = both(size, catalogue, train, settings)

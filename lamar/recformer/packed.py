@@ -196,7 +196,8 @@ def pool_gradient(
     """
     states, folded = states.contiguous(), folded.contiguous()
     (_, width), (users, heads, _) = states.shape, folded.shape
-    of_states, of_folded, of_scores = torch.empty_like(states), torch.empty_like(folded), torch.empty_like(scores)
+    of_states = torch.zeros_like(states)  # tokens of no user keep the zero
+    of_folded, of_scores = torch.empty_like(folded), torch.empty_like(scores)
     compiled = _pool(heads)
     kernels.cls_states_gradient[users, SPLIT](
         states, folded, scores, log_totals, starts, lengths, seed, rate, given, given_total, deltas, of_states,

@@ -19,7 +19,6 @@ from lamar.recformer.masking import mask_words
 from lamar.recformer.model import Recformer
 from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosines
 from lamar.text.tokens import Catalogue
-from lamar.training.batches import shuffled_by_length
 from lamar.training.devices import sent
 from lamar.training.examples import Split
 from lamar.training.processes import process
@@ -61,7 +60,7 @@ class Pretraining(RecformerRecommender):
     def batches(self, rng: np.random.Generator) -> list[Split]:
         """An epoch: random positions in the second half of every user's sequence."""
         drawn = draw_late(self._train, self._positions_per_user, rng)
-        rows = shuffled_by_length(self.texts.lengths(drawn.histories), self._batch, rng)
+        rows = self._shuffled(drawn.histories, rng)
         return [Split([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
 
     def loss(self, batch: Split) -> Tensor:
@@ -75,6 +74,9 @@ class Pretraining(RecformerRecommender):
             return contrast
         hidden = self._words_loss(batch.histories) + self._words_loss(alone)
         return contrast + self._masked_weight * hidden
+
+    def read(self, batch: Split) -> None:
+        """Nothing: a step has two texts, or four, whose shapes seldom come again."""
 
     def _words_loss(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Mean cross-entropy of the hidden words, each among the whole vocabulary; 0 where none is hidden."""

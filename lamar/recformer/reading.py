@@ -83,7 +83,12 @@ class TokenTable(nn.Module):
 
     def read(self, histories: Sequence[np.ndarray]) -> TextBatch:
         """Histories (items, oldest first) as tokens, packed where kernels read them so, padded elsewhere."""
-        return self.packed(histories) if packs(self.tokens.device, self._window) else self.padded(histories)
+        return self.packed(histories) if self.packs else self.padded(histories)
+
+    @property
+    def packs(self) -> bool:
+        """Whether histories are read packed: by Triton's kernels, on a GPU."""
+        return self.tokens.is_cuda and self._window <= WIDEST and find_spec("triton") is not None
 
     def padded(self, histories: Sequence[np.ndarray]) -> TextBatch:
         """As `read`: tensors are (users, tokens), padded at the end."""
@@ -94,17 +99,22 @@ class TokenTable(nn.Module):
         starts = np.arange(len(histories)) * width
         return TextBatch(*(table.view(-1, width) for table in self._filled(items, starts, starts[-1] + width)), layout)
 
-    def packed(self, histories: Sequence[np.ndarray]) -> TextBatch:
-        """As `read`: tensors are (tokens,), one history after the other."""
+    def packed(self, histories: Sequence[np.ndarray], multiple: int = 1) -> TextBatch:
+        """As `read`: tensors are (tokens,), one history after the other.
+
+        What fills them up to a multiple of `multiple` belongs to no user: every such token is a CLS of its own.
+        """
         from lamar.recformer.packed import Packed
 
         items = self._items(histories)
         lengths = self._lengths(items, len(histories))
         starts, total = lengths.cumsum() - lengths, int(lengths.sum())
+        size = -(-total // multiple) * multiple
         short, begins = sent(np.stack([lengths, starts]).astype(np.int32), self.tokens.device)
-        firsts = torch.repeat_interleave(begins, short, output_size=total)
-        places = torch.arange(total, device=firsts.device, dtype=torch.int32) - firsts
-        return TextBatch(*self._filled(items, starts, total), Packed(short, begins, firsts, places, self._window))
+        firsts = torch.arange(size, device=begins.device, dtype=torch.int32)
+        firsts[:total] = torch.repeat_interleave(begins, short, output_size=total)
+        places = torch.arange(size, device=begins.device, dtype=torch.int32) - firsts
+        return TextBatch(*self._filled(items, starts, size), Packed(short, begins, firsts, places, self._window))
 
     def _filled(self, items: _Items, starts: np.ndarray, size: int) -> list[Tensor]:
         """Ids, types, item positions and starts of words, (size,) each: `starts` (users,) are the places of CLS."""
@@ -145,8 +155,3 @@ class TokenTable(nn.Module):
     @staticmethod
     def _lengths(items: _Items, users: int) -> np.ndarray:
         return 1 + np.bincount(items.rows, items.tokens, users).astype(np.int64)
-
-
-def packs(device: torch.device, window: int) -> bool:
-    """Whether histories are read packed: by Triton's kernels, on a GPU."""
-    return device.type == "cuda" and window <= WIDEST and find_spec("triton") is not None

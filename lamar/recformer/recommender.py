@@ -7,6 +7,7 @@ every epoch and are constant within it; in the second, they stay as the best epo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,11 +16,12 @@ from torch.nn import functional
 
 from lamar import console
 from lamar.errors import LamarError
+from lamar.recformer.attention import Layout
 from lamar.recformer.model import Recformer
 from lamar.recformer.reading import TextBatch, TokenTable
 from lamar.recformer.remembered import Remembered
 from lamar.text.tokens import Catalogue
-from lamar.training.batches import by_length, shuffled_by_length
+from lamar.training.batches import by_length, by_tokens, shuffled, shuffled_by_length
 from lamar.training.devices import sent
 from lamar.training.examples import NO_ITEM, Examples, draw
 from lamar.training.processes import process
@@ -28,6 +30,15 @@ TEMPERATURE = 0.05  # Recformer, section 3.1.3
 REMEMBERED_BYTES = 4 * 2**30  # a training then stays below 6 GiB; ml-100k takes 1 with ten places
 # In a batch when nothing is trained: enough to fill the cores, little memory (on a GPU 1 GiB at the published size).
 ENCODING_TOKENS = {"cpu": 16_384, "cuda": 65_536}
+FILLED = 1024  # packed training batches are filled up to a multiple, so that their shapes come again; 4% of 128 users'
+
+
+@dataclass(frozen=True)
+class Read:
+    """A batch on the device: histories, and the items that follow each, (users, next items)."""
+
+    text: TextBatch
+    targets: Tensor
 
 
 class RecformerRecommender(nn.Module):
@@ -64,7 +75,7 @@ class RecformerRecommender(nn.Module):
     def batches(self, rng: np.random.Generator) -> list[Examples]:
         """An epoch: `positions_per_user` random positions of every user."""
         drawn = self._draw(rng)
-        rows = shuffled_by_length(self.texts.lengths(drawn.histories), self._batch, rng)
+        rows = self._shuffled(drawn.histories, rng)
         return [Examples([drawn.histories[row] for row in part], drawn.targets[part]) for part in rows]
 
     def loss(self, batch: Examples) -> Tensor:
@@ -72,12 +83,25 @@ class RecformerRecommender(nn.Module):
 
         The targets of a history share its weight: with one next item this is the published loss.
         """
+        mine = process().share(len(batch.targets))
+        return self._loss(self._encode(batch.histories[mine]), sent(batch.targets[mine], self.items.device), batch)
+
+    def read(self, batch: Examples) -> Read | None:
+        """A whole batch on a GPU, filled up; None for the last one of an epoch, and where states are remembered."""
+        if len(batch.targets) != self._batch or self._remembered or not self.texts.packs:
+            return None
+        return Read(self.texts.packed(batch.histories, FILLED), sent(batch.targets, self.items.device))
+
+    def loss_of(self, read: Read) -> Tensor:
+        """As `loss`."""
+        return self._loss(self._vectors(self._below(read.text), read.text.layout), read.targets, read)
+
+    def _loss(self, vectors: Tensor, targets: Tensor, batch: Examples | Read) -> Tensor:
+        """From unit vectors (users, hidden) and targets (users, next items) of this process's share of a batch."""
         users = len(batch.targets)
-        mine = process().share(users)
-        logits = cosines(self._encode(batch.histories[mine]), self.items) / TEMPERATURE
-        targets = sent(batch.targets[mine], logits.device)
+        logits = cosines(vectors, self.items) / TEMPERATURE
         real = targets != NO_ITEM
-        likely = log_likelihood(logits, targets.clamp(min=0), self._rivals(users)[mine])
+        likely = log_likelihood(logits, targets.clamp(min=0), self._rivals(users)[process().share(users)])
         return -process().gathered((likely * real).sum(1) / real.sum(1), users).mean()
 
     def parts(self, batch: Examples, rows: int) -> Iterator[tuple[Examples, float]]:
@@ -155,9 +179,17 @@ class RecformerRecommender(nn.Module):
             yield rows, self._encode([histories[row] for row in rows])
 
     def _rows(self, histories: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        """Row numbers in batches of similar length, when nothing is trained."""
-        lengths = self.texts.lengths(histories)
-        return by_length(lengths, max(1, ENCODING_TOKENS[self.items.device.type] // int(lengths.max())))
+        """Row numbers in batches, when nothing is trained; padded ones are of similar length."""
+        lengths, tokens = self.texts.lengths(histories), ENCODING_TOKENS[self.items.device.type]
+        return (
+            by_tokens(lengths, tokens) if self.texts.packs else by_length(lengths, max(1, tokens // int(lengths.max())))
+        )
+
+    def _shuffled(self, histories: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+        """Row numbers in training batches; packed ones need not be of similar length."""
+        if self.texts.packs:
+            return shuffled(len(histories), self._batch, rng)
+        return shuffled_by_length(self.texts.lengths(histories), self._batch, rng)
 
     def _encode(self, histories: Sequence[np.ndarray]) -> Tensor:
         """Unit vectors (users, hidden) of histories (items, oldest first)."""
@@ -165,12 +197,16 @@ class RecformerRecommender(nn.Module):
         if found is None:
             text = self.texts.read(histories)
             found = self._below(text), text.layout
-        vectors = self.model.above(*found, self.model.frozen_layers)
-        return functional.normalize(vectors.float(), dim=-1)
+        return self._vectors(*found)
 
     def _below(self, text: TextBatch) -> Tensor:
         """What the frozen layers make of histories, (..., hidden)."""
         return self.model.below(text, self.model.frozen_layers)
+
+    def _vectors(self, states: Tensor, layout: Layout) -> Tensor:
+        """Unit vectors (users, hidden), of what `_below` gives."""
+        vectors = self.model.above(states, layout, self.model.frozen_layers)
+        return functional.normalize(vectors.float(), dim=-1)
 
 
 def cosines(users: Tensor, items: Tensor) -> Tensor:

@@ -29,6 +29,10 @@ class Remembered:
         for history, rows, length in zip(histories, states, lengths, strict=True):
             self._states[self._key(history)] = rows[:length].clone()
 
+    def __bool__(self) -> bool:
+        """Whether anything is remembered."""
+        return bool(self._states)
+
     def lacks(self, history: np.ndarray) -> bool:
         """Whether nothing was kept of a history."""
         return self._key(history) not in self._states

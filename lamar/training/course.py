@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lamar.params import Training
+from lamar.training.captured import Graphs
 from lamar.training.chance import random_states, set_random_states
 from lamar.training.checkpoint import Checkpoint
 from lamar.training.processes import process
@@ -38,6 +39,7 @@ class Course:
     best: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     steps: int = 0
+    graphs: Graphs | None = None
 
     @classmethod
     def start(cls, model: Any, settings: Training, seed: int | list[int]) -> Course:
@@ -65,7 +67,7 @@ class Course:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self._share_of_rate()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self.graphs is None)  # graphs add to gradients where they lie
         self.step += 1
 
     def _share_of_rate(self) -> float:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lamar.evaluation.metrics import ndcg
 from lamar.evaluation.ranks import count, refuse_nan
-from lamar.params import Run, Training
+from lamar.params import Divided, Run, Training
+from lamar.training.captured import Capturable, Graphs
 from lamar.training.checkpoint import Checkpoint
 from lamar.training.course import Course, Epoch
 from lamar.training.devices import sent
@@ -56,7 +57,7 @@ def fit(
     `checkpoint`, a training that was cut off goes on where it stood; `seen` is told the epochs before, too.
     """
     sample = _sample(validation, settings.validation_users)
-    course = Course.start(model, settings, seed)
+    course = course_of(model, settings, seed)
     if not (checkpoint and course.resume(checkpoint)):
         _renew(model, settings)
         course.add(Epoch(0, float("nan"), validation_ndcg(model, sample, settings), 0.0))
@@ -76,6 +77,15 @@ def fit(
         seen(course.curve[-1])
     model.load_state_dict(course.best)
     return course.curve
+
+
+def course_of(model: Trainable, settings: Training, seed: int | list[int]) -> Course:
+    """The course of a training of which nothing is done. On one GPU the steps of models that allow it are captured."""
+    course = Course.start(model, settings, seed)
+    divided = isinstance(settings, Divided) and settings.micro_batch
+    if device().type == "cuda" and isinstance(model, Capturable) and process().count == 1 and not divided:
+        course.graphs = Graphs(model, lambda read: _backward(model.loss_of, read, settings))
+    return course
 
 
 def ranks(model: Trainable, split: Split, settings: Run) -> tuple[np.ndarray, np.ndarray, int]:
@@ -133,7 +143,8 @@ def _train_epoch(course: Course, epochs: int, rows: int | None) -> float:
     model.train()
     losses = []
     for number, batch in enumerate(batches, start=1):
-        losses.append(_learn(model, batch, settings, rows))
+        read = course.graphs and model.read(batch)
+        losses.append(course.graphs.learn(read) if read else _learn(model, batch, settings, rows))
         if number % settings.accumulate == 0 or number == len(batches):
             course.take_step()
     return float(torch.stack(losses).mean())
@@ -142,13 +153,16 @@ def _train_epoch(course: Course, epochs: int, rows: int | None) -> float:
 def _learn(model: Any, batch: Any, settings: Training, rows: int | None = None) -> Tensor:
     """Add the gradients of a batch, `rows` of its rows at a time (None: all at once); return its mean loss."""
     parts = model.parts(batch, rows * process().count) if rows else [(batch, 1.0)]
-    losses = []
-    for part, weight in parts:
-        with precision(settings):
-            loss = model.loss(part) * weight
-        (loss / settings.accumulate).backward()
-        losses.append(loss.detach())
+    losses = [_backward(model.loss, part, settings, weight) for part, weight in parts]
     return torch.stack(losses).sum()
+
+
+def _backward(loss_of: Callable[[Any], Tensor], batch: Any, settings: Training, weight: float = 1.0) -> Tensor:
+    """Add the gradients of a batch's loss times `weight`; return that loss."""
+    with precision(settings):
+        loss = loss_of(batch) * weight
+    (loss / settings.accumulate).backward()
+    return loss.detach()
 
 
 def _sample(split: Split, users: int) -> Split:

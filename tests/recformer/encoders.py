@@ -75,7 +75,7 @@ def packed(batch: TextBatch) -> TextBatch:
     real, short = batch.layout.real, batch.layout.lengths.int()
     starts = (short.cumsum(0) - short).int()
     firsts = starts.repeat_interleave(short)
-    places = torch.arange(len(firsts), dtype=torch.int32) - firsts
+    places = torch.arange(len(firsts), dtype=torch.int32, device=firsts.device) - firsts
     tables = (table[real] for table in (batch.ids, batch.types, batch.items, batch.starts))
     return TextBatch(*tables, Packed(short, starts, firsts, places, batch.layout.window))
 

@@ -14,7 +14,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from lamar.errors import LamarError
 from lamar.models import train_recformer
 from lamar.params import RecformerRun, load
-from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosines, log_likelihood
+from lamar.recformer.reading import TokenTable
+from lamar.recformer.recommender import FILLED, TEMPERATURE, RecformerRecommender, cosines, log_likelihood
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
@@ -306,3 +307,27 @@ def test_a_tokenizer_without_cls(tmp_path, monkeypatch):
     monkeypatch.delitem(VOCABULARY, "[CLS]")
     with pytest.raises(LamarError, match=r"tokenizer\.json: has neither \[CLS\] nor <s>"):
         trained(tmp_path)
+
+
+def test_what_a_captured_step_reads_gives_the_loss_and_gradients_of_the_batch(monkeypatch):
+    batch = Examples([np.arange(n) for n in (3, 0, 7)], np.array([[3, 4], [0, NO_ITEM], [7, 8]]))
+    found = []
+    for packs in (False, True):
+        monkeypatch.setattr(TokenTable, "packs", packs)
+        model = recommender(cycles(3), batch=3)
+        model.renew()
+        read = model.read(batch)
+        loss = model.loss_of(read) if packs else model.loss(batch)
+        assert packs or read is None
+        loss.backward()
+        found.append([loss, *(weight.grad for weight in model.parameters() if weight.grad is not None)])
+    assert len(read.text.ids) == FILLED
+    largest = max(gradient.abs().max() for gradient in found[0][1:])
+    for expected, ours in zip(*found, strict=True):
+        assert (ours - expected).abs().max() < 1e-5 * largest
+
+
+def test_a_batch_that_is_not_whole_is_not_captured(monkeypatch):
+    monkeypatch.setattr(TokenTable, "packs", True)
+    model = recommender(cycles(3), batch=4)
+    assert model.read(draw(cycles(3), 1, 1, np.random.default_rng(0))) is None

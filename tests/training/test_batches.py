@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lamar.training.batches import by_length, shuffled_by_length
+from lamar.training.batches import by_length, by_tokens, shuffled, shuffled_by_length
 
 
 def lengths_of(rows: int) -> np.ndarray:
@@ -44,3 +44,19 @@ def test_batches_are_random_and_seeded():
     means = [lengths[batch].mean() for batch in drawn[0]]
     assert means != sorted(means)
     assert means != sorted(means, reverse=True)
+
+
+def test_by_tokens_fills_every_batch_but_the_last():
+    lengths = np.random.default_rng(0).integers(1, 50, 200)
+    batches = list(by_tokens(lengths, 300))
+    assert sorted(np.concatenate(batches)) == list(range(200))
+    sums = [lengths[batch].sum() for batch in batches]
+    assert all(250 < tokens <= 350 for tokens in sums[:-1])
+    assert lengths[batches[0][0]] == lengths.max()
+    assert [batch.tolist() for batch in by_tokens(np.array([5, 900, 1]), 300)] == [[1], [0, 2]]
+
+
+def test_shuffled_has_every_row_once_and_whole_batches_first():
+    batches = shuffled(10, 4, np.random.default_rng(0))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert sorted(np.concatenate(batches)) == list(range(10))
