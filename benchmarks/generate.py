@@ -24,6 +24,7 @@ from lamar.errors import LamarError
 from lamar.files import write_json
 from lamar.llm.journal import Answer
 from lamar.llm.local import LocalModel
+from lamar.llm.room import room
 from lamar.signals import generate
 from lamar.signals.generate import Question
 from lamar.signals.prompt import Messages, load_prompt
@@ -76,7 +77,7 @@ def main(dataset: str, generator: str, items: int) -> None:
     writer = params.entry(chosen.generators, "generator", generator)
     sample = generate.read_items(Path("data/prepared", dataset)).sample(items, seed=0)
     asked = generate.questions(sample, source.attributes, load_prompt(source.prompt), writer)
-    batch, questions = chosen.generate.batch, [question.messages for question in asked]
+    batch, questions = room(chosen.generate.batch).questions, [question.messages for question in asked]
     model = LocalModel(writer, batch)
     theirs, slow = timed(lambda: reference(model, questions, batch, writer.max_tokens))
     ours, fast = timed(lambda: {answer.key: answer for answers in model.ask(questions) for answer in answers})

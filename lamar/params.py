@@ -688,9 +688,12 @@ class Propose(Section):
 
 
 class Generate(Section):
-    """Asking an LLM: `batch` questions at once of a local one; the rest is about remote ones. Times in seconds."""
+    """Asking an LLM: `batch` questions at once of a local one; the rest is about remote ones. Times in seconds.
 
-    batch: Positive
+    batch: auto: 64, or as many as a GPU has memory for (`lamar.llm.room`).
+    """
+
+    batch: Positive | Literal["auto"]
     timeout: Annotated[float, Field(gt=0)]
     attempts: Positive
     backoff: Annotated[float, Field(gt=0)]

@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -41,25 +41,26 @@ class Tracker:
 
     def epoch(self, values: Mapping[str, float], step: int) -> None:
         """Keep the loss and the validation metrics of epoch `step`, in one request."""
-        self._write("log_batch", metrics=_metrics(values, step))
+        self._write("log_batch", lambda: {"metrics": _metrics(values, step)})
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Keep the final metrics."""
-        self._write("log_batch", metrics=_metrics(values, step=0))
+        self._write("log_batch", lambda: {"metrics": _metrics(values, step=0)})
 
     def files(self, folder: Path) -> None:
         """Keep the files of a folder under its name."""
-        self._write("log_artifacts", local_dir=str(folder), artifact_path=folder.name)
+        self._write("log_artifacts", lambda: {"local_dir": str(folder), "artifact_path": folder.name})
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
-        self._write("set_terminated", status=status)
+        self._write("set_terminated", lambda: {"status": status})
 
-    def _write(self, method: str, **values: Any) -> None:
+    def _write(self, method: str, values: Callable[[], dict[str, Any]]) -> None:
+        """values: called with a client alone, as making them needs MLflow."""
         if self._client is None:
             return
         try:
-            getattr(self._client, method)(self._run_id, **values)
+            getattr(self._client, method)(self._run_id, **values())
         except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' ... and none may stop a run
             self._client = None
             _tracking_is_off(reason_of(error))

@@ -99,6 +99,17 @@ def test_switched_off_says_so_once_and_writes_nothing(tmp_path, monkeypatch, cap
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_where_mlflow_is_not_installed(enabled, monkeypatch, capsys):
+    for module in ("mlflow", "mlflow.entities", "mlflow.tracking"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with tracking.run(Tracking(enabled=enabled, experiment=f"without-{enabled}"), "none", {"lr": 1}, {}) as tracker:
+        tracker.epoch({"loss": 1.0}, step=1)
+        tracker.metrics({"mrr": 1.0})
+        tracker.files(Path("models"))
+    assert all(line.startswith("tracking is off: ") for line in capsys.readouterr().err.splitlines())
+
+
 def test_server_down_is_one_line(monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     start = time.monotonic()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lamar.llm.room import Room
+
 if TYPE_CHECKING:
     from lamar.llm.cache import KeysValues
 
@@ -28,7 +30,7 @@ class Greedy:
 
     def written(self, questions: Sequence[list[int]]) -> Iterator[list[tuple[int, list[int]]]]:
         """Yield (number of the question, tokens of its answer) a batch at a time, shortest questions first."""
-        prefix, batches = planned(questions, self._batch)
+        prefix, batches = planned(questions, Room(self._batch), self._max_tokens)
         for numbers in batches:
             outputs = self.answered(prefix, [questions[number] for number in numbers])
             yield list(zip(numbers, outputs, strict=True))
@@ -36,14 +38,21 @@ class Greedy:
     def answered(self, prefix: list[int], questions: Sequence[list[int]]) -> list[list[int]]:
         """Tokens of the answers to one batch of questions, which all begin with `prefix`.
 
-        The prefix is read anew only when it is another one than before.
+        The prefix is read anew only when it is another one than before. Halves of a batch that a GPU has not the memory
+        for are answered one after the other.
         """
         import torch
 
         with torch.inference_mode():
             if self._read is None or self._read[0] != prefix:
                 self._read = (prefix, self._prefix_cache(prefix))
-            return self._answer(self._read[1], len(prefix), [question[len(prefix) :] for question in questions])
+            try:
+                return self._answer(self._read[1], len(prefix), [question[len(prefix) :] for question in questions])
+            except torch.OutOfMemoryError:
+                if len(questions) == 1:
+                    raise
+        half = len(questions) // 2  # only here are the tensors of the attempt gone: the error held them
+        return self.answered(prefix, questions[:half]) + self.answered(prefix, questions[half:])
 
     def finished(self, output: Sequence[int]) -> bool:
         """Whether an answer was ended by the model."""
@@ -94,12 +103,26 @@ class Greedy:
         return outputs
 
 
-def planned(questions: Sequence[list[int]], batch: int) -> tuple[list[int], list[list[int]]]:
-    """The tokens that all questions begin with, and the numbers of those asked together, the shortest first."""
+def planned(questions: Sequence[list[int]], room: Room, max_tokens: int) -> tuple[list[int], list[list[int]]]:
+    """The tokens that all questions begin with, and the numbers of those asked together, the shortest first.
+
+    room: for a batch; max_tokens: of an answer.
+    """
     if not questions:
         return [], []
-    order = sorted(range(len(questions)), key=lambda number: (len(questions[number]), number))
-    return questions[0][: common_prefix(questions)], [order[at : at + batch] for at in range(0, len(order), batch)]
+    shared = common_prefix(questions)
+    batches: list[list[int]] = []
+    for number in sorted(range(len(questions)), key=lambda number: (len(questions[number]), number)):
+        tokens = len(questions[number]) - shared + max_tokens  # of each, as the others are no longer
+        if not batches or _is_full(len(batches[-1]), tokens, room):
+            batches.append([])
+        batches[-1].append(number)
+    return questions[0][:shared], batches
+
+
+def _is_full(questions: int, tokens: int, room: Room) -> bool:
+    """Whether a batch has no room for one more question, which makes all of them `tokens` wide."""
+    return questions == room.questions or (room.tokens is not None and (questions + 1) * tokens > room.tokens)
 
 
 def _stop_tokens(model: Any, tokenizer: Any) -> set[int]:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from platformdirs import user_cache_path
@@ -21,6 +21,7 @@ from lamar.files import sha256_of
 from lamar.llm.checkpoints import checked, download
 from lamar.llm.greedy import Greedy, planned
 from lamar.llm.journal import Answer, key_of
+from lamar.llm.room import Room, room
 from lamar.llm.weights import dequantise
 from lamar.params import Adapter, LocalGenerator
 
@@ -55,13 +56,16 @@ def identity(generator: LocalGenerator) -> dict[str, Any]:
 class LocalModel:
     """A causal LM that answers chats greedily."""
 
-    def __init__(self, generator: LocalGenerator, batch: int) -> None:
-        """Load the weights, fetching and dequantising them first when this machine has not done so yet."""
+    def __init__(self, generator: LocalGenerator, batch: int | Literal["auto"]) -> None:
+        """Load the weights, fetching and dequantising them first when this machine has not done so yet.
+
+        batch: questions at once, as `lamar.llm.room.room` reads it.
+        """
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self._generator = generator
-        self._batch = batch
+        self._room = room(batch)
         folder = weights_folder(generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -69,11 +73,11 @@ class LocalModel:
         if generator.adapter:
             model = with_adapter(model, generator.adapter)
         self._model = model.to(device).eval()
-        self._greedy = Greedy(self._model, self._tokenizer, batch, generator.max_tokens)
+        self._greedy = Greedy(self._model, self._tokenizer, self._room.questions, generator.max_tokens)
 
     def ask(self, questions: Sequence[Messages]) -> Iterator[list[Answer]]:
         """Answer all questions, a batch at a time, shortest first; answers carry the key of their question."""
-        return _asked(questions, self._generator, self._tokenizer, self._batch, here, lambda: self.write)
+        return _asked(questions, self._generator, self._tokenizer, self._room, here, lambda: self.write)
 
     def write(self, batch: Batch) -> list[Written]:
         """The answers to the questions of a batch."""
@@ -105,7 +109,7 @@ class LocalModel:
 
 
 def ask(
-    questions: Sequence[Messages], generator: LocalGenerator, batch: int, engine: Engine = here
+    questions: Sequence[Messages], generator: LocalGenerator, batch: int | Literal["auto"], engine: Engine = here
 ) -> Iterator[list[Answer]]:
     """As `LocalModel.ask`, by a model in each process of the engine; batches come as they are answered.
 
@@ -114,19 +118,19 @@ def ask(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(weights_folder(generator))  # fetched once, before all processes want it
-    return _asked(questions, generator, tokenizer, batch, engine, partial(_writer, generator, batch))
+    return _asked(questions, generator, tokenizer, room(batch), engine, partial(_writer, generator))
 
 
 def _asked(
     questions: Sequence[Messages],
     generator: LocalGenerator,
     tokenizer: Any,
-    batch: int,
+    most: Room,
     engine: Engine,
     load: Callable[[], Callable[[Batch], list[Written]]],
 ) -> Iterator[list[Answer]]:
     read = [encoded(messages, tokenizer) for messages in questions]
-    prefix, batches = planned(read, batch)
+    prefix, batches = planned(read, most, generator.max_tokens)
     for place, written in engine(partial(_batches, prefix, batches, read), load, gpu=True):
         yield [
             _answer(questions[number], generator, len(read[number]), *each)
@@ -138,8 +142,8 @@ def _batches(prefix: list[int], batches: list[list[int]], read: list[list[int]])
     return ((prefix, [read[number] for number in numbers]) for numbers in batches)
 
 
-def _writer(generator: LocalGenerator, batch: int) -> Callable[[Batch], list[Written]]:
-    return LocalModel(generator, batch).write
+def _writer(generator: LocalGenerator) -> Callable[[Batch], list[Written]]:
+    return LocalModel(generator, "auto").write
 
 
 def encoded(messages: Messages, tokenizer: Any) -> list[int]:

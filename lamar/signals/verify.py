@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -32,7 +33,13 @@ class Agreement:
 
 
 def verify(
-    asked: list[Question], dataset: str, name: str, generator: AnyGenerator, batch: int, questions: int, seed: int
+    asked: list[Question],
+    dataset: str,
+    name: str,
+    generator: AnyGenerator,
+    batch: int | Literal["auto"],
+    questions: int,
+    seed: int,
 ) -> Agreement:
     """Ask `questions` random ones of the answered questions again; nothing is written to a journal.
 

@@ -16,7 +16,8 @@ from lamar.signals.parse import MARKDOWN
 from lamar.signals.prompt import Messages, as_data
 from lamar.taxonomy.taxonomy import FEATURES, Taxonomy, plain, says_nothing
 
-FORM = "Name of the feature: value | value | value | value"
+# All lines are shown, with numbers: of a single one Qwen2.5-Coder-1.5B makes a taxonomy of one feature.
+FORM = "\n".join(f"{number}. Name of the feature: value | value | value | value" for number in range(1, FEATURES + 1))
 QUESTION = f"""\
 Design a taxonomy of {{about}}, to find out what a user likes. It has exactly five features, and each feature has a \
 closed list of 4 to 12 values. The features are about different things, and whoever knows {{about}} can tell an item's \

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -14,9 +15,10 @@ from lamar.errors import LamarError
 from lamar.files import sha256_of
 from lamar.llm import journal
 from lamar.llm.cache import RoomyLayer
-from lamar.llm.greedy import common_prefix
+from lamar.llm.greedy import Greedy, common_prefix, planned
 from lamar.llm.journal import Answer
 from lamar.llm.local import LocalModel, cache_folder, encoded, identity
+from lamar.llm.room import CPU_QUESTIONS, GPU_QUESTIONS, Room, room
 from lamar.params import Adapter, LocalGenerator, entry, load
 from lamar.signals.generate import known_answers, questions
 from lamar.signals.prompt import Messages, load_prompt
@@ -118,6 +120,60 @@ def test_the_shortest_questions_come_first_in_full_batches(tiny_llm: LocalGenera
     assert [len(batch) for batch in batches] == [10, 10, 4]
     lengths = [answer.input_tokens for batch in batches for answer in batch]
     assert lengths == sorted(lengths)
+
+
+@pytest.mark.parametrize(
+    ("most", "batches"),
+    [
+        (Room(3), [[1, 3, 0], [4, 2]]),
+        (Room(3, tokens=10), [[1, 3], [0], [4], [2]]),
+        (Room(2, tokens=1000), [[1, 3], [0, 4], [2]]),
+        (Room(9, tokens=1), [[1], [3], [0], [4], [2]]),
+    ],
+    ids=["questions alone", "tokens first", "questions first", "not even one fits"],
+)
+def test_a_batch_has_room_for_questions_and_for_tokens(most: Room, batches: list[list[int]]) -> None:
+    """Beyond the prefix of two tokens the questions have 5, 1, 9, 2 and 7; an answer has 3."""
+    asked = [[0, 0, *range(1, 1 + own)] for own in (5, 1, 9, 2, 7)]
+    asked[1][2] = 9  # or all would begin with three tokens
+    assert planned(asked, most, max_tokens=3) == ([0, 0], batches)
+
+
+def test_how_many_are_asked_at_once_hangs_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (room(8), room("auto")) == (Room(8), Room(CPU_QUESTIONS))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80_000_000_000))
+    assert (room(8), room("auto")) == (Room(8), Room(GPU_QUESTIONS, 400_000))
+
+
+def test_a_batch_that_memory_does_not_hold_is_answered_in_halves(
+    tiny_llm: LocalGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = few_shot_questions(24)
+    expected = ask_all(tiny_llm, asked, batch=24)
+    whole, tried = Greedy._answer, []
+
+    def short_of_memory(self: Greedy, prefix: object, shared: int, suffixes: list[list[int]]) -> list[list[int]]:
+        tried.append(len(suffixes))
+        if len(suffixes) > 6:
+            raise torch.OutOfMemoryError
+        return whole(self, prefix, shared, suffixes)
+
+    monkeypatch.setattr(Greedy, "_answer", short_of_memory)
+    assert ask_all(tiny_llm, asked, batch=24) == expected
+    assert tried == [24, 12, 6, 6, 12, 6, 6]
+
+
+def test_a_question_that_memory_does_not_hold_is_an_error(
+    tiny_llm: LocalGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> list[list[int]]:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Greedy, "_answer", out_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        ask_all(tiny_llm, few_shot_questions(3), batch=3)
 
 
 @pytest.mark.parametrize(
