@@ -4,6 +4,7 @@
 model and trainer are RecBole's own. What is not:
 
 - numpy 2 has no `float_`, `complex_` and `unicode_`, of which RecBole makes aliases: they are put back before.
+- pandas 3 has `agg(len)` count the rows of a column; RecBole wants the length of each.
 - `recbole.quick_start` is not used: it imports Ray 2.6.3, which asks numpy for `bool8`.
 - The weights of the best epoch are kept in memory. RecBole writes them, with its settings, as a pickle that PyTorch 2.6
   and later refuse to read.
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -64,6 +66,9 @@ def main() -> None:
     for name, kind in REMOVED.items():
         setattr(np, name, kind)
     import recbole
+
+    aggregated = pd.Series.agg
+    pd.Series.agg = lambda column, what: column.map(len) if what is len else aggregated(column, what)
 
     if recbole.__version__ != VERSION:
         sys.exit(f"RecBole {recbole.__version__} is installed, not {VERSION}: make its environment anew")
