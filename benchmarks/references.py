@@ -1,4 +1,4 @@
-"""Are our SASRec and BERT4Rec as good and as fast as those of RecBole 1.2.1?
+"""Are our SASRec, BERT4Rec and S3-Rec as good and as fast as those of RecBole 1.2.1?
 
 RecBole gets our interactions in our order, splits them by leave-one-out itself, and lives in an environment of its own
 (`references_recbole.txt`), in which `references_recbole.py` trains it and counts the ranks of all test targets. From
@@ -9,8 +9,9 @@ RecBole's settings are the documented ones: its defaults, and the values of its 
 the one that is best on validation with the first seed is trained with all of them. Ours are runs of params.yaml. Both
 stop by validation NDCG@10 and rank with their best epoch. Speed is users a second: users times epochs, through the time
 of all epochs with their validation. In an epoch of SASRec both predict every interaction of every training sequence; in
-one of BERT4Rec RecBole masks every beginning of a sequence anew, ours every window of one. What was trained stays in
-.checkpoints/references, so that a run that was cut off goes on.
+one of BERT4Rec RecBole masks every beginning of a sequence anew, ours every window of one. S3-Rec's epochs are those of
+both its stages; RecBole's gets the attributes that ours reads. What was trained stays in .checkpoints/references, so
+that a run that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ import numpy as np
 import polars as pl
 
 from lamar import params
+from lamar.baselines.attributes import attribute_sets
 from lamar.baselines.popularity import Popularity
 from lamar.console import progress, say, user_errors
 from lamar.errors import LamarError
@@ -39,12 +43,18 @@ from lamar.files import sha256_of, write_json, write_parquet, written_whole
 from lamar.report.text import Table, markdown
 from lamar.report.words import mean
 from lamar.text.histories import histories
+from lamar.text.items import enriched
 from lamar.training.examples import Sequences, Users, read_users
 
-RUNS = {"SASRec": "sasrec-converged", "BERT4Rec": "bert4rec"}  # ours, of params.yaml
+PRETRAINED = "S3Rec"
+RUNS = {"SASRec": "sasrec-converged", "BERT4Rec": "bert4rec", PRETRAINED: "s3rec-original"}  # ours, of params.yaml
+AMAZON_RUNS = {"SASRec": "sasrec-products", "BERT4Rec": "bert4rec-products", PRETRAINED: "s3rec-original-products"}
+WORK = ".checkpoints/references"
 POPULARITY = "Popularity"
+CURVE = ("stage", "epoch", "loss", "validation")
 SHOWN = ("ndcg@10", "recall@10")
-# RecBole's defaults, and the values of its pages on tuning these two models that change one of them.
+# RecBole's defaults, and the values of its pages on tuning these models that change one of them. Of S3Rec they tune how
+# long it is pre-trained alone (the default is 500 epochs; the example on its page fine-tunes what 100 give).
 DEFAULT = "default"
 TUNED = {
     **{f"rate-{rate}": {"learning_rate": rate} for rate in (0.01, 0.005, 0.0005, 0.0001)},
@@ -59,6 +69,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         **TUNED,
     },
     "BERT4Rec": {DEFAULT: {}, "dropout-0.5": {"hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5}, **TUNED},
+    PRETRAINED: {f"pretrained-{epochs}": {"pretrain_epochs": epochs} for epochs in (50, 100, 150)},
     POPULARITY: {DEFAULT: {}},
 }
 
@@ -73,7 +84,16 @@ class Trained:
 
 
 Job = Callable[[Path, Callable[[str], None]], None]
-"""Trains one seed: writes an .npz (user, item, greater, equal, candidates, seconds, validation), tells every epoch."""
+"""Trains one seed: writes an .npz (user, item, greater, equal, candidates, seconds, validation), tells every epoch.
+
+Ours has all of `CURVE`.
+"""
+
+
+def run_of(model: str, dataset: str) -> str:
+    """Our run that is compared with a model of RecBole."""
+    known = params.load().datasets.get(dataset)
+    return (AMAZON_RUNS if known and known.reader == "amazon" else RUNS)[model]
 
 
 def exported(work: Path, dataset: str) -> Path:
@@ -84,10 +104,22 @@ def exported(work: Path, dataset: str) -> Path:
 def export(folder: Path, interactions: pl.DataFrame) -> None:
     """Write RecBole's atomic file; its time is our position, so that equal times stay in our order."""
     columns = {"user": "user_id:token", "item": "item_id:token", "position": "timestamp:float"}
+    _atomic(folder, "inter", interactions.select(*columns).rename(columns))
+
+
+def export_attributes(folder: Path, attributes: pl.DataFrame) -> None:
+    """Write RecBole's file of items: which of them has which attributes, as `attribute_sets` gives them, by number.
+
+    With pandas 3 it cannot read an item that has none: there, that is one.
+    """
+    sets = [" ".join(str(number) for number in np.flatnonzero(row)) or "none" for row in attributes.to_numpy()]
+    _atomic(folder, "item", pl.DataFrame({"item_id:token": range(len(sets)), "class:token_seq": sets}))
+
+
+def _atomic(folder: Path, ending: str, table: pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    table = interactions.select(*columns).rename(columns)
-    with written_whole(folder / f"{folder.name}.inter") as unfinished:
-        table.write_csv(unfinished, separator="\t")
+    with written_whole(folder / f"{folder.name}.{ending}") as unfinished:
+        table.write_csv(unfinished, separator="\t", quote_style="never")
 
 
 def recbole(python: str, folder: Path, model: str, settings: dict[str, Any]) -> Job:
@@ -97,12 +129,17 @@ def recbole(python: str, folder: Path, model: str, settings: dict[str, Any]) -> 
 
     def train(out: Path, tell: Callable[[str], None]) -> None:
         with tempfile.TemporaryDirectory() as scratch, open(Path(scratch, "errors"), "w+") as errors:
-            environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            own = {"PYTHONPATH"} if Path(python).absolute() != Path(sys.executable).absolute() else set()
+            environment = {name: value for name, value in os.environ.items() if name not in own}
             arrays = Path(scratch, "ranks.npz")
             options = {"cwd": scratch, "env": environment, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
             with subprocess.Popen([*command, str(arrays)], **options) as started:
-                for line in started.stdout:
-                    tell(line.strip())
+                try:
+                    for line in started.stdout:
+                        tell(line.strip())
+                except BaseException:
+                    started.kill()
+                    raise
             if started.returncode:
                 errors.seek(0)
                 last = (errors.read().strip().splitlines() or ["no message"])[-1]
@@ -122,12 +159,12 @@ def ours(run: Any, sequences: Sequences, seed: int) -> Job:
         epochs = []
 
         def seen(stage: int, epoch: Any) -> None:
-            epochs.append(epoch)
-            tell(f"epoch {epoch.epoch}, validation NDCG@10 {epoch.validation:.4f}")
+            epochs.append({"stage": stage} | vars(epoch))
+            tell(f"stage {stage}, epoch {epoch.epoch}, validation NDCG@10 {epoch.validation:.4f}")
 
         model = TRAINERS[run.model](run, sequences, seed, Watch(seen, lambda stage: None))
         ranks = ranks_table(model, sequences, run, seed).drop("seed")
-        curve = {name: np.array([getattr(one, name) for one in epochs]) for name in ("seconds", "validation")}
+        curve = {name: np.array([epoch[name] for epoch in epochs]) for name in (*CURVE, "seconds")}
         with out.open("wb") as file:
             np.savez(file, **{name: ranks[name].to_numpy() for name in ranks.columns}, **curve)
 
@@ -213,16 +250,17 @@ def table(models: dict[str, Any]) -> str:
 class Comparison:
     """What is compared on one dataset. work: where trained seeds are kept; epochs: at most, of both sides.
 
-    defaults: RecBole's defaults alone, without its tuned settings.
+    defaults: the first of RecBole's settings alone, which are its defaults; keep: does a job unless it is done.
     """
 
     dataset: str
     python: str
     work: Path
     sequences: Sequences
-    seeds: Sequence[int]
-    epochs: int | None
-    defaults: bool
+    seeds: Sequence[int] = (0,)
+    epochs: int | None = None
+    defaults: bool = False
+    keep: Callable[[Path, Job, str], Path] = kept
 
     @property
     def _exported(self) -> Path:
@@ -230,25 +268,40 @@ class Comparison:
 
     def theirs(self, model: str, setting: str, seed: int) -> Path:
         """RecBole's model under a setting with one seed."""
-        settings = SETTINGS[model][setting] | ({"epochs": self.epochs} if self.epochs else {})
+        settings = dict(SETTINGS[model][setting])
+        for limited in ("epochs", *(name for name in settings if name == "pretrain_epochs")):
+            settings |= {limited: min(self.epochs, settings.get(limited, self.epochs))} if self.epochs else {}
         job = recbole(self.python, self._exported, model, settings | {"seed": seed})
-        return self._kept(f"recbole-{model}-{setting}", seed, settings, job)
+        name = f"recbole-{model}-{setting}"
+        return self.keep(self.path(name, settings, seed), job, f"{name} seed {seed}")
 
-    def own(self, model: str, seed: int) -> Path:
-        """Our run for that model with one seed."""
-        run = params.load().runs[RUNS[model]]
-        run = run.model_copy(update={"epochs": min(run.epochs, self.epochs or run.epochs)})
-        return self._kept(RUNS[model], seed, run.model_dump(mode="json"), ours(run, self.sequences, seed))
+    def own(self, name: str, seed: int, **changes: Any) -> Path:
+        """Our run of that name with one seed, with `changes` of its settings."""
+        run = self.run(name, **changes)
+        return self.keep(self.own_path(name, seed, **changes), ours(run, self.sequences, seed), f"{name} seed {seed}")
 
-    def _kept(self, name: str, seed: int, settings: dict[str, Any], job: Job) -> Path:
+    def own_path(self, name: str, seed: int, **changes: Any) -> Path:
+        """Where `own` keeps it."""
+        return self.path(name, self.run(name, **changes).model_dump(mode="json", exclude={"seeds"}), seed)
+
+    def run(self, name: str, **changes: Any) -> Any:
+        """The settings of a run of ours."""
+        run = params.load().runs[name].model_copy(update=changes)
+        limited = {"epochs": min(run.epochs, self.epochs or run.epochs)}
+        if first := getattr(run, "pretraining", None):
+            limited["pretraining"] = first.model_copy(update={"epochs": min(first.epochs, self.epochs or first.epochs)})
+        return run.model_copy(update=limited)
+
+    def path(self, name: str, settings: dict[str, Any], seed: int) -> Path:
+        """Where a training with these settings is kept."""
         read_from = sha256_of(self._exported / f"{self._exported.name}.inter")
         digest = hashlib.sha256(json.dumps([settings, read_from], sort_keys=True).encode()).hexdigest()[:12]
-        return kept(self.work / f"{name}-{digest}-{seed}.npz", job, f"{name} seed {seed}")
+        return self.work / f"{name}-{digest}-{seed}.npz"
 
     def best_setting(self, model: str) -> str:
         """Of RecBole's settings, the one that is best on validation with the first seed."""
         first = self.seeds[0]
-        tried = [DEFAULT] if self.defaults else SETTINGS[model]
+        tried = list(SETTINGS[model])[: 1 if self.defaults else None]
         validation = {setting: read(self.theirs(model, setting, first), first).validation for setting in tried}
         return max(validation, key=lambda setting: validation[setting])
 
@@ -257,10 +310,11 @@ class Comparison:
         users = len(self.sequences.ids)
         best = self.best_setting(model)
         theirs = summary([read(self.theirs(model, best, seed), seed) for seed in self.seeds], users)
-        own = summary([read(self.own(model, seed), seed) for seed in self.seeds], users)
+        run = run_of(model, self.dataset)
+        own = summary([read(self.own(run, seed), seed) for seed in self.seeds], users)
         return {
             "RecBole": {"setting": best} | theirs,
-            "LaMAR": {"setting": RUNS[model]} | own,
+            "LaMAR": {"setting": run} | own,
             "ratio": round(own["users_per_second"] / theirs["users_per_second"], 2),
         }
 
@@ -274,11 +328,27 @@ def read_prepared(dataset: str, work: Path) -> Sequences:
     return Sequences(read_users(str(work / "histories.parquet")), pl.read_parquet(prepared / "items.parquet"))
 
 
+def with_attributes(dataset: str, work: Path, sequences: Sequences) -> Sequences:
+    """Items as S3-Rec reads them, their attributes exported for RecBole on the way."""
+    chosen = params.load()
+    items = enriched(sequences.items, chosen.datasets[dataset].attributes, [])
+    read = chosen.runs[RUNS[PRETRAINED]].pretraining.attributes
+    export_attributes(exported(work, dataset), attribute_sets(items, read))
+    return replace(sequences, items=items)
+
+
+def interpreter(python: str) -> str:
+    """The whole path of a Python: a path, or a name as a shell finds it."""
+    if not (found := shutil.which(python)):
+        raise LamarError(f"{python}: no such file; make RecBole's environment (docs/baselines.md) or name its --python")
+    return str(Path(found).absolute())
+
+
 @click.command()
 @click.argument("dataset")
-@click.option("--python", default=".references/bin/python", show_default=True, help="Of RecBole's environment.")
+@click.option("--python", default=".references/bin/python", show_default=True, help="One that has RecBole.")
 @click.option("--model", "models", multiple=True, type=click.Choice(list(RUNS)), help="Without it: all.")
-@click.option("--defaults", is_flag=True, help="Try RecBole's defaults alone, not what it documents for tuning.")
+@click.option("--defaults", is_flag=True, help="Try the first of RecBole's settings alone: its defaults.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How many.")
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="At most, of both sides; else RecBole's 300 and params.yaml's."
@@ -286,14 +356,16 @@ def read_prepared(dataset: str, work: Path) -> Sequences:
 @user_errors
 def main(dataset: str, python: str, models: Sequence[str], defaults: bool, seeds: int, epochs: int | None) -> None:
     """Write benchmarks/results/references-DATASET.json (with --epochs: references-DATASET-EPOCHS-epochs.json)."""
-    if not Path(python).exists():
-        raise LamarError(f"{python}: no such file; make RecBole's environment (docs/baselines.md) or name its --python")
-    work = Path(".checkpoints/references", dataset)
+    python = interpreter(python)
+    work = Path(WORK, dataset)
+    models = models or list(RUNS)
     sequences = read_prepared(dataset, work)
-    comparison = Comparison(dataset, str(Path(python).absolute()), work, sequences, range(seeds), epochs, defaults)
+    if PRETRAINED in models:
+        sequences = with_attributes(dataset, work, sequences)
+    comparison = Comparison(dataset, python, work, sequences, range(seeds), epochs, defaults)
     check(comparison.theirs(POPULARITY, DEFAULT, 0), sequences.users, sequences.items.height)
     say(f"RecBole has our {len(sequences.ids):,} test users, targets, histories and popularity")
-    found = {model: comparison.compare(model) for model in models or RUNS}
+    found = {model: comparison.compare(model) for model in models}
     out = Path("benchmarks/results", f"references-{dataset}{f'-{epochs}-epochs' if epochs else ''}.json")
     write_json(out, {"dataset": dataset, "users": len(sequences.ids), "machine": machine(), "models": found})
     click.echo(table(found), nl=False)

@@ -4,10 +4,14 @@
 model and trainer are RecBole's own. What is not:
 
 - numpy 2 has no `float_`, `complex_` and `unicode_`, of which RecBole makes aliases: they are put back before.
+- pandas 3 has `agg(len)` count the rows of a column; RecBole wants the length of each.
 - `recbole.quick_start` is not used: it imports Ray 2.6.3, which asks numpy for `bool8`.
 - The weights of the best epoch are kept in memory. RecBole writes them, with its settings, as a pickle that PyTorch 2.6
   and later refuse to read.
 - Ranks are counted from `full_sort_predict`, and metrics of test items are computed where the project computes its own.
+- S3Rec's two stages follow one another in one process: of its pre-training, RecBole's file would have its settings as a
+  pickle, too. What it asks about a batch is drawn by numpy for the whole batch, not item by item in Python: with
+  hundreds of attributes that would be most of the time. Chances are the same.
 - Popularity counts RecBole's training interactions. RecBole's `Pop` counts an item once a batch, however often it
   occurs.
 
@@ -25,12 +29,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 VERSION = "1.2.1"
 REMOVED = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}  # from numpy, with version 2
 POPULARITY = "Popularity"
+PRETRAINED = "S3Rec"
+ATTRIBUTES = "class"  # RecBole's name for what S3Rec learns of items
 FIELDS = {
     "USER_ID_FIELD": "user_id",
     "ITEM_ID_FIELD": "item_id",
@@ -60,6 +67,9 @@ def main() -> None:
         setattr(np, name, kind)
     import recbole
 
+    aggregated = pd.Series.agg
+    pd.Series.agg = lambda column, what: column.map(len) if what is len else aggregated(column, what)
+
     if recbole.__version__ != VERSION:
         sys.exit(f"RecBole {recbole.__version__} is installed, not {VERSION}: make its environment anew")
     config, dataset, (train, valid, test) = data(Path(folder), model, json.loads(settings))
@@ -75,6 +85,8 @@ def data(folder: Path, model: str, settings: dict[str, Any]) -> tuple[Any, Any, 
     from recbole.utils import init_seed
 
     chosen = FIELDS | {"data_path": str(folder.parent)} | settings
+    if model == PRETRAINED:
+        chosen["load_col"] = chosen["load_col"] | {"item": ["item_id", ATTRIBUTES]}
     config = Config("SASRec" if model == POPULARITY else model, folder.name, config_dict=chosen)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
@@ -86,6 +98,7 @@ def trained(config: Any, train: Any, valid: Any) -> tuple[Scorer, dict[str, list
     from recbole.utils import get_model, get_trainer, init_seed
 
     init_seed(config["seed"], config["reproducibility"])
+    before = pretrained(config, train) if config["model"] == PRETRAINED else np.zeros(0)
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     ends, scores, best = [time.perf_counter()], [], {}
@@ -100,8 +113,76 @@ def trained(config: Any, train: Any, valid: Any) -> tuple[Scorer, dict[str, list
     trainer.fit(train, valid, verbose=False, saved=False, callback_fn=seen)
     model.load_state_dict(best)
     model.eval()
-    curve = {"seconds": np.diff(ends), "validation": np.array(scores)}
+    seconds = np.concatenate([before, np.diff(ends)])
+    curve = {"seconds": seconds, "validation": np.concatenate([np.zeros(len(before)), scores])}
     return lambda batch: model.full_sort_predict(batch.to(config["device"])), curve
+
+
+def pretrained(config: Any, train: Any) -> np.ndarray:
+    """Pre-train S3Rec and leave its weights where `config` then has fine-tuning start; the seconds of every epoch."""
+    from recbole.utils import get_model, get_trainer
+
+    config["train_stage"] = "pretrain"
+    model = get_model(PRETRAINED)(config, train._dataset).to(config["device"])
+    model.reconstruct_pretrain_data = Questions(model)
+    trainer = get_trainer(config["MODEL_TYPE"], PRETRAINED)(config, model)
+    ends = [time.perf_counter()]
+    for epoch in range(config["pretrain_epochs"]):  # as the trainer's `pretrain`, which also writes files
+        trainer._train_epoch(train, epoch)
+        ends.append(time.perf_counter())
+        print(f"pre-training, epoch {epoch + 1}", flush=True)
+    config["train_stage"], config["pre_model_path"] = "finetune", "pretrained.pth"
+    torch.save({"state_dict": model.state_dict()}, config["pre_model_path"])
+    return np.diff(ends)
+
+
+class Questions:
+    """What S3Rec's `reconstruct_pretrain_data` makes of a batch, all its rows at once."""
+
+    def __init__(self, model: Any) -> None:
+        """`model` is S3Rec, not yet pre-trained."""
+        self._model = model
+        attributes = model.item_feat[model.FEATURE_FIELD]  # (items, most that one has), 0 where it has no more
+        table = torch.zeros(len(attributes), model.n_features + 1, dtype=torch.uint8)
+        self._attributes = table.scatter_(1, attributes, 1)[:, 1:].to(next(model.parameters()).device)
+
+    def __call__(self, item_seq: Tensor, item_seq_len: Tensor) -> tuple[Tensor, ...]:
+        """Attributes, masked items, right and wrong ones, masked, right and wrong segments: histories at the right."""
+        model, mask = self._model, self._model.mask_token
+        items, lengths = item_seq.cpu().numpy(), item_seq_len.cpu().numpy()[:, None]
+        rows, width = items.shape
+        place = np.arange(width) - (width - lengths)  # in the history; negative before it
+        real = place >= 0
+        items = np.where(real, np.take_along_axis(items, np.maximum(place, 0), 1), 0)
+        hidden = real & (np.random.random(items.shape) < model.mask_ratio)
+        length = np.random.randint(1, np.maximum(lengths // 2, 1) + 1)
+        start = np.random.randint(0, lengths - length + 1)
+        everything = items[real]
+        other = np.random.randint(0, len(everything) - length + 1) + place - start
+        short = lengths < 2  # asked nothing about segments: all three are the history
+        inside = (place >= start) & (place < start + length) & ~short
+        outside = np.where(real & ~short, mask, items)
+        views = (
+            np.where(hidden, mask, items),
+            items,
+            np.where(hidden, self._wrong(items, hidden), items),
+            np.where(inside, mask, items),
+            np.where(inside, items, outside),
+            np.where(inside, everything[np.clip(other, 0, len(everything) - 1)], outside),
+        )
+        device = item_seq.device
+        sent = [torch.from_numpy(np.ascontiguousarray(view)).long().to(device) for view in views]
+        return (self._attributes[sent[1]], *sent)
+
+    def _wrong(self, items: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        """Items that the row of a hidden place lacks; anything elsewhere."""
+        drawn = np.random.randint(1, self._model.n_items, items.shape)
+        row, column = np.nonzero(hidden)
+        while len(row):
+            again = (items[row] == drawn[row, column][:, None]).any(1)
+            row, column = row[again], column[again]
+            drawn[row, column] = np.random.randint(1, self._model.n_items, len(row))
+        return drawn
 
 
 def popularity(*parts: Any) -> tuple[Scorer, dict[str, Any]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamar.baselines.sequence import SequenceModel, Shape, chunks, padded, windows
+from lamar.baselines.sequence import SequenceModel, Shape, at, chosen, chunks, padded, windows
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ class Bert4rec(SequenceModel):
 
     def loss(self, batch: Masked) -> Tensor:
         """Cross-entropy over all items at the masked positions."""
-        items, hidden = (torch.from_numpy(array).to(self.device) for array in (batch.items, batch.hidden))
+        masked = np.where(batch.hidden, self._mask, batch.items)
+        items, places, targets = self.sent(masked, chosen(batch.hidden), batch.items[batch.hidden])
         vectors = self.vectors()
-        states = self.states(items.masked_fill(hidden, self._mask), vectors)[hidden]
-        return functional.cross_entropy(self.logits(states, vectors), items[hidden])
+        states = at(self.states(items, vectors), places)
+        return functional.cross_entropy(self.logits(states, vectors), targets)
 
     def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield (rows, float32 scores (rows, items)) of what is masked behind each history."""

@@ -61,11 +61,9 @@ class Contrastive(nn.Module):
 
     def loss(self, batch: Views) -> Tensor:
         """The sequence-item loss, and a little of the sequence-sequence loss."""
-        device = self.model.device
-        targets = torch.from_numpy(batch.targets).to(device)
+        histories, augmented, targets = self.model.sent(batch.histories, batch.augmented, batch.targets)
         vectors = torch.cat([self.model.vectors(), self.model.item(self.dropped)])
-        views = (torch.from_numpy(array).to(device) for array in (batch.histories, batch.augmented))
-        histories, augmented = (self.model.states(view, vectors)[:, -1] for view in views)
+        histories, augmented = (self.model.states(view, vectors)[:, -1] for view in (histories, augmented))
         near_item = contrast(histories, vectors[targets], targets)
         return near_item + SEQUENCES_WEIGHT * contrast(histories, augmented, targets)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape, chunks, padded, windows
+from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape, at, chosen, chunks, padded, windows
 from lamar.params import S3recWeights
 
 OBJECTIVES = ("attributes", "masked_items", "masked_attributes", "segments")  # each has a projection of its own
@@ -87,17 +87,20 @@ class S3rec(SequenceModel):
 
     def losses(self, batch: Views) -> dict[str, Tensor]:
         """The sum of each objective over a batch, by its name."""
-        items, hidden, wrong, *segments = (torch.from_numpy(view).to(self.device) for view in vars(batch).values())
+        items, hidden = batch.items, batch.hidden
+        seen = (items != self._items) & ~hidden
+        views = np.concatenate([np.where(hidden, self._mask, items), batch.context, batch.segment, batch.other])
+        asked = (chosen(hidden), items[hidden], batch.wrong[hidden], chosen(seen), items[seen])
+        views, hidden_places, right, wrong, seen_places, known = self.sent(views, *asked)
         vectors = self.vectors()
-        views = torch.cat([items.masked_fill(hidden, self._mask), *segments])
         masked, *ends = self.states(views, vectors).chunk(4)
         context, segment, other = (view[:, -1] for view in ends)
-        seen = (items != self._items) & ~hidden
-        guess, gap = self.projection["masked_items"](masked[hidden]), self.projection["segments"](context)
+        guessed = at(masked, hidden_places)
+        guess, gap = self.projection["masked_items"](guessed), self.projection["segments"](context)
         return {
-            "attributes": self._attribute_loss("attributes", masked[seen], items[seen]),
-            "masked_items": told_apart(guess, vectors[items[hidden]], vectors[wrong[hidden]]),
-            "masked_attributes": self._attribute_loss("masked_attributes", masked[hidden], items[hidden]),
+            "attributes": self._attribute_loss("attributes", at(masked, seen_places), known),
+            "masked_items": told_apart(guess, vectors[right], vectors[wrong]),
+            "masked_attributes": self._attribute_loss("masked_attributes", guessed, right),
             "segments": told_apart(gap, segment, other),
         }
 

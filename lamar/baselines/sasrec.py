@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamar.baselines.sequence import SequenceModel, Shape
+from lamar.baselines.sequence import SequenceModel, Shape, at, chosen
 
 
 class Sasrec(SequenceModel):
@@ -33,11 +33,11 @@ class PublishedSasrec(Sasrec):
 
     def loss(self, batch: np.ndarray) -> Tensor:
         """Binary cross-entropy of each next item against one item drawn from those that are not in the window."""
-        sequence = torch.from_numpy(batch).to(self.device)
-        before, targets = sequence[:, :-1], sequence[:, 1:]
-        real = before != self._items
-        states = self.states(before, self.vectors())[real]
-        true, false = ((states * self.item(items[real])).sum(-1) for items in (targets, self._others(sequence)))
+        real = batch[:, :-1] != self._items
+        sequence, places, targets = self.sent(batch, chosen(real), batch[:, 1:][real])
+        states = at(self.states(sequence[:, :-1], self.vectors()), places)
+        others = self._others(sequence).flatten()[places]
+        true, false = ((states * self.item(items)).sum(-1) for items in (targets, others))
         return (functional.softplus(-true) + functional.softplus(false)).mean()
 
     def _others(self, sequence: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class PublishedSasrec(Sasrec):
         chances = torch.ones(len(sequence), self._items + 1, device=sequence.device)
         chances.scatter_(1, sequence, 0)
         chances[:, self._items] = 0
-        chances[chances.sum(1) == 0, : self._items] = 1
+        chances[:, : self._items] += chances.sum(1, keepdim=True) == 0
         return torch.multinomial(chances, sequence.shape[1] - 1, replacement=True)
 
 

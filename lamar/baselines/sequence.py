@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from lamar.baselines.encoder import Encoder
 from lamar.training.batches import by_length
+from lamar.training.devices import sent
 from lamar.training.dropout import Dropout
 
 INITIAL_STD = 0.02  # as BERT's: with PyTorch's default of 1 the dot products start far too large
@@ -71,12 +72,11 @@ class SequenceModel(nn.Module):
 
         A window's first item is no target: nothing of its window comes before it.
         """
-        sequence = torch.from_numpy(batch).to(self.device)
-        before, targets = sequence[:, :-1], sequence[:, 1:]
-        real = before != self._items  # scoring the catalogue at a padding position would be most of its cost
+        real = batch[:, :-1] != self._items  # scoring the catalogue at a padding position would be most of its cost
+        before, places, targets = self.sent(batch[:, :-1], chosen(real), batch[:, 1:][real])
         vectors = self.vectors()
-        logits = self.logits(self.states(before, vectors)[real], vectors)
-        return functional.cross_entropy(logits, targets[real])
+        states = at(self.states(before, vectors), places)
+        return functional.cross_entropy(self.logits(states, vectors), targets)
 
     def renew(self) -> None:
         """Scoring reads nothing but the weights."""
@@ -87,7 +87,7 @@ class SequenceModel(nn.Module):
         vectors = self.vectors()
         for rows in by_length(lengths(histories), 4 * self._shape.batch):  # no gradients: more fit
             sequence = padded([histories[row] for row in rows], self._shape.max_items, self._items)
-            last = self.states(torch.from_numpy(sequence).to(self.device), vectors)[:, -1]
+            last = self.states(*self.sent(sequence), vectors)[:, -1]
             yield rows, self.logits(last, vectors).float()
 
     def states(self, sequence: Tensor, vectors: Tensor) -> Tensor:
@@ -96,6 +96,10 @@ class SequenceModel(nn.Module):
         places = torch.arange(longest - width, longest, device=sequence.device)
         tokens = functional.embedding(sequence, vectors, padding_idx=self._items) + self.position(places)
         return self.encoder(self.dropout(tokens), sequence != self._items)
+
+    def sent(self, *arrays: np.ndarray) -> tuple[Tensor, ...]:
+        """Arrays as tensors where the weights are."""
+        return tuple(sent(np.ascontiguousarray(array), self.device) for array in arrays)
 
     @property
     def longest(self) -> int:
@@ -106,6 +110,16 @@ class SequenceModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.position.weight.device
+
+
+def chosen(places: np.ndarray) -> np.ndarray:
+    """Where a bool array is true, as `at` takes it. Counted here: a GPU would have to be awaited."""
+    return np.flatnonzero(places)
+
+
+def at(states: Tensor, places: Tensor) -> Tensor:
+    """The states (places, hidden) of chosen places, out of (rows, positions, hidden)."""
+    return states.flatten(0, 1).index_select(0, places)
 
 
 def windows(items: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

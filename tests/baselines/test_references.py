@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from lamar import params
@@ -52,7 +53,10 @@ def prepared(tmp_path, monkeypatch) -> Path:
     interactions.write_parquet(folder / "interactions.parquet")
     ids = pl.Series("user_id", [f"u{user}" for user in range(len(lengths))])
     leave_one_out(interactions, ids, 0.5, 0).write_parquet(folder / "split.parquet")
-    pl.DataFrame({"item": range(ITEMS)}, schema={"item": pl.Int32}).write_parquet(folder / "items.parquet")
+    genres = ["Drama" if item % 3 else "" for item in range(ITEMS)]  # an item without attributes among them
+    genres = [f"{genre}, Comedy" if item % 2 else genre for item, genre in enumerate(genres)]
+    items = {"item": range(ITEMS), "title": "A title", "genre": genres}
+    pl.DataFrame(items, schema_overrides={"item": pl.Int32}).write_parquet(folder / "items.parquet")
     (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -127,7 +131,7 @@ def test_a_user_whom_recbole_leaves_out_is_seen(benchmark, prepared):
 
 
 def test_a_python_without_recbole_is_one_line_and_leaves_nothing(benchmark, prepared):
-    done = CliRunner().invoke(benchmark.main, ["tiny", "--python", sys.executable, "--seeds", "1"])
+    done = CliRunner().invoke(benchmark.main, ["tiny", "--python", sys.executable, "--model", "SASRec"])
     assert done.exit_code == 1
     assert "RecBole's Popularity ended with 1: ModuleNotFoundError: No module named 'recbole'" in done.output
     assert list(prepared.rglob("*.npz*")) == []
@@ -138,7 +142,7 @@ def test_a_python_without_recbole_is_one_line_and_leaves_nothing(benchmark, prep
 def test_ours_is_trained_once_and_read_as_a_ranks_table(benchmark, prepared):
     sequences = benchmark.read_prepared("tiny", prepared / "work")
     comparison = benchmark.Comparison("tiny", "", prepared / "work", sequences, [4], 2, False)
-    path = comparison.own("SASRec", 4)
+    path = comparison.own("sasrec-converged", 4)
     trained = benchmark.read(path, 4)
     assert dict(trained.ranks.schema) == SCHEMA
     assert trained.ranks["user"].to_list() == sequences.ids.tolist()
@@ -146,9 +150,9 @@ def test_ours_is_trained_once_and_read_as_a_ranks_table(benchmark, prepared):
     assert len(trained.seconds) == 2
     assert 0 < trained.validation <= 1
     before = path.stat().st_mtime_ns
-    assert comparison.own("SASRec", 4).stat().st_mtime_ns == before
+    assert comparison.own("sasrec-converged", 4).stat().st_mtime_ns == before
     longer = benchmark.Comparison("tiny", "", prepared / "work", sequences, [4], 3, False)
-    assert longer.own("SASRec", 4) != path
+    assert longer.own("sasrec-converged", 4) != path
 
 
 def test_a_summary_is_of_all_seeds(benchmark):
@@ -164,24 +168,32 @@ def test_a_summary_is_of_all_seeds(benchmark):
 
 def test_every_setting_is_known_for_every_model(benchmark):
     runs = params.load(REPOSITORY / "params.yaml").runs
-    assert {model: runs[run].model for model, run in benchmark.RUNS.items()} == {
-        "SASRec": "sasrec",
-        "BERT4Rec": "bert4rec",
-    }
+    for ours in (benchmark.RUNS, benchmark.AMAZON_RUNS):
+        assert {model: runs[run].model for model, run in ours.items()} == {
+            "SASRec": "sasrec",
+            "BERT4Rec": "bert4rec",
+            "S3Rec": "s3rec",
+        }
     assert benchmark.SETTINGS.keys() == {*benchmark.RUNS, benchmark.POPULARITY}
-    assert all(next(iter(settings)) == benchmark.DEFAULT for settings in benchmark.SETTINGS.values())
+    first = {model: next(iter(settings)) for model, settings in benchmark.SETTINGS.items()}
+    assert first.pop("S3Rec") == "pretrained-50"  # the default is 500
+    assert set(first.values()) == {benchmark.DEFAULT}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not RECBOLE.exists(), reason="no environment of RecBole: docs/baselines.md")
 def test_recbole_ranks_our_split(benchmark, prepared):
+    settings = yaml.safe_load(Path("params.yaml").read_text())
+    settings["datasets"]["tiny"] = settings["datasets"]["ml-100k"]
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
     options = ["--python", str(RECBOLE), "--seeds", "1", "--epochs", "1", "--defaults"]
     done = CliRunner().invoke(benchmark.main, ["tiny", *options])
     assert done.exit_code == 0, done.output
     assert "RecBole has our 30 test users, targets, histories and popularity" in done.output
     found = json.loads((prepared / "benchmarks/results/references-tiny-1-epochs.json").read_text())
-    for model in benchmark.RUNS:
-        assert found["models"][model]["RecBole"]["setting"] == "default"
-        assert found["models"][model]["RecBole"]["epochs"] == found["models"][model]["LaMAR"]["epochs"] == 1
+    for model, setting in {"SASRec": "default", "BERT4Rec": "default", "S3Rec": "pretrained-50"}.items():
+        epochs = 2 if model == "S3Rec" else 1  # one of each stage
+        assert found["models"][model]["RecBole"]["setting"] == setting
+        assert found["models"][model]["RecBole"]["epochs"] == found["models"][model]["LaMAR"]["epochs"] == epochs
         assert list(found["models"][model])[-1] == "ratio"
-        assert f"| {model} | RecBole | default | 0." in done.output
+        assert f"| {model} | RecBole | {setting} | 0." in done.output
