@@ -22,6 +22,9 @@ from lamar.training.examples import Split
 from lamar.training.micro_batch import micro_batch
 from lamar.training.processes import process
 
+# Seconds of training that may be lost: on a GPU an epoch takes half a second, and writing the weights as long.
+UNSAVED = {"cpu": 0.0, "cuda": 10.0}
+
 Scores = Iterator[tuple[np.ndarray, Tensor]]
 """(rows, scores): indices into the histories asked for, and float32 (rows, items) where the model is."""
 
@@ -64,6 +67,7 @@ def fit(
     rows = micro_batch(course, lambda batch: _learn(model, batch, settings))
     for epoch in course.curve[1:]:
         seen(epoch)
+    saved = time.perf_counter()
     while course.goes_on(epochs):
         started = time.perf_counter()
         if course.curve[-1].epoch > 0:  # the first epoch's is the state just validated
@@ -72,8 +76,9 @@ def fit(
             loss = _train_epoch(course, epochs, rows)
         score = validation_ndcg(model, sample, settings)
         course.add(Epoch(course.curve[-1].epoch + 1, loss, score, time.perf_counter() - started))
-        if checkpoint and process().is_main:
+        if checkpoint and process().is_main and time.perf_counter() - saved >= UNSAVED[device().type]:
             course.save(checkpoint)
+            saved = time.perf_counter()
         seen(course.curve[-1])
     model.load_state_dict(course.best)
     return course.curve
