@@ -178,7 +178,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         python benchmarks/diversity.py
         python benchmarks/runner.py
         python benchmarks/recformer.py --size minilm
-        python benchmarks/recformer.py --size base
+        python benchmarks/recformer.py --size base --users 8192 --reference-users 256 --reference-items 512 --compiled
         python benchmarks/generate.py ml-100k qwen-coder
     """,
     "needs the environment of RecBole, in which tests/baselines/test_references.py runs it on a tiny catalogue": """
