@@ -142,6 +142,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S 'matrix.datasets=[games,scientific]' -S 'matrix.pretrained=[games]' \\
           -S 'matrix.runs=[recformer-games-original,recformer-games-lamar]' evaluate@scientific-recformer-games-lamar
         dvc exp run -S 'matrix.taxrec=[taxrec-original,taxrec-lamar]' evaluate-taxrec
+        dvc exp run -S 'matrix.taxrec=[taxrec-original]' evaluate-taxrec
         dvc exp run -S matrix.rankers=[pool-popularity-small,untuned-small-original,lora-small-original,\\
 lora-small-lamar,lora-small-placebo] evaluate-ranker
     """,
