@@ -111,10 +111,10 @@ class TokenTable(nn.Module):
         starts, total = lengths.cumsum() - lengths, int(lengths.sum())
         size = -(-total // multiple) * multiple
         short, begins = sent(np.stack([lengths, starts]).astype(np.int32), self.tokens.device)
-        firsts = torch.arange(size, device=begins.device, dtype=torch.int32)
-        firsts[:total] = torch.repeat_interleave(begins, short, output_size=total)
-        places = torch.arange(size, device=begins.device, dtype=torch.int32) - firsts
-        return TextBatch(*self._filled(items, starts, size), Packed(short, begins, firsts, places, self._window))
+        bounds = torch.arange(size, device=begins.device, dtype=torch.int32).repeat(2, 1)
+        ends = torch.stack([begins, begins + short - 1])
+        bounds[:, :total] = torch.repeat_interleave(ends, short, dim=1, output_size=total)
+        return TextBatch(*self._filled(items, starts, size), Packed(short, begins, *bounds, self._window))
 
     def _filled(self, items: _Items, starts: np.ndarray, size: int) -> list[Tensor]:
         """Ids, types, item positions and starts of words, (size,) each: `starts` (users,) are the places of CLS."""

@@ -94,7 +94,7 @@ def test_attention_drops_probabilities_and_its_gradient_the_same():
     qkv = torch.randn(count, 3, heads, size, device=DEVICE, requires_grad=True)
     cls = torch.randn(3, heads * size, device=DEVICE, requires_grad=True)
     slope = torch.randn(count, heads * size, device=DEVICE)
-    out, _ = attend(qkv, cls, layout.firsts, layout.starts, layout.lengths, seed(5), 32, RATE)
+    out, _ = attend(qkv, cls, layout.firsts, layout.lasts, layout.starts, layout.lengths, seed(5), 32, RATE)
     ours = torch.autograd.grad((out * slope).sum(), (qkv, cls))
 
     places = torch.arange(count, device=DEVICE)
