@@ -14,7 +14,7 @@ import triton.language as tl
 @triton.jit
 def _kept(seed, index, rate):
     """Whether dropout keeps an element: a hash of its index, the same in every kernel that asks."""
-    mixed = index.to(tl.uint32) * 0x9E3779B1 + seed.to(tl.uint32)
+    mixed = (index.to(tl.uint32) * 0x9E3779B1) ^ seed.to(tl.uint32)
     mixed = (mixed ^ (mixed >> 16)) * 0x7FEB352D
     mixed = (mixed ^ (mixed >> 15)) * 0x846CA68B
     return mixed.to(tl.int32, bitcast=True) >= tl.cast(rate * 4294967296.0 - 2147483648.0, tl.int32)

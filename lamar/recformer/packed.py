@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.library import custom_op
 from torch.nn import functional
 
+from lamar.errors import LamarError
 from lamar.recformer import kernels
 
 ROWS = 64  # tokens in a block: with windows of 32 to each side a block of queries meets 128 keys
 CHUNK = 128  # columns of the hidden states at once
 SPLIT = 4  # programs that share a user's tokens: up to 256 tokens each has one block
+MOST = 2**31 - 1  # elements: the kernels count them in 32 bits
 LEAST = 16  # of each side of a matrix product in Triton
 
 
@@ -111,6 +113,8 @@ def attend(
     float32 (tokens, heads).
     """
     tokens, _, heads, size = qkv.shape
+    if qkv.numel() > MOST:
+        raise LamarError(f"a batch of {tokens} tokens is more than the GPU's kernels count: set micro_batch")
     pooled = qkv.new_empty(tokens, heads * size)
     log_totals = qkv.new_empty(tokens, heads, dtype=torch.float32)
     kernels.attend[triton.cdiv(tokens, ROWS), heads](
