@@ -21,7 +21,7 @@ from lamar.training.devices import sent
 if TYPE_CHECKING:
     from lamar.recformer.packed import Packed
 
-WIDEST = 96  # windows to each side that the kernels have: the keys of a block must fit into shared memory
+WIDEST = 32  # window to each side, the published one, that the kernels have room for: keys of a block lie in shared memory
 
 
 @dataclass(frozen=True)
