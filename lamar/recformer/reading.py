@@ -21,7 +21,7 @@ from lamar.training.devices import sent
 if TYPE_CHECKING:
     from lamar.recformer.packed import Packed
 
-WIDEST = 32  # window to each side, the published one, that the kernels have room for: keys of a block lie in shared memory
+WIDEST = 32  # window to each side, the published one, for which a block of keys has room in shared memory
 
 
 @dataclass(frozen=True)
