@@ -14,9 +14,10 @@ from typing import Any
 
 import polars as pl
 
+from lamar.data.interactions import Interactions
 from lamar.data.jsonlines import broken
 from lamar.data.jsonlines import records as json_records
-from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, of_known_items, one_line, without_untitled
+from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, one_line, without_untitled
 from lamar.errors import LamarError
 from lamar.params import Dataset
 
@@ -33,8 +34,9 @@ def read(folder: Path, dataset: Dataset) -> Raw:
     items = _items(paths[0], dataset, tallies[0])
     interactions = _interactions(paths[1], dataset, tallies[1])
     items, untitled = without_untitled(items, dataset.attributes[0])
-    interactions, dropped = of_known_items(interactions, items, untitled)
-    return Raw(items, interactions, tallies, {"items_without_title": len(untitled), **dropped})
+    kept = Interactions([interactions], folder)
+    dropped = kept.keep_items(items, untitled)
+    return Raw(items, kept, tallies, {"items_without_title": len(untitled), **dropped})
 
 
 def _items(path: Path, dataset: Dataset, tally: Tally) -> pl.DataFrame:
