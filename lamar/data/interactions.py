@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 import polars as pl
@@ -30,12 +32,14 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         """`folder`: where the file lies."""
         self._folder = folder
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder)  # noqa: SIM115 - closed when it is let go of
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder)  # noqa: SIM115 - closed in the next line
+        weakref.finalize(self, _close, self._file)
 
     def add(self, rows: np.ndarray) -> None:
         """Append rows of the type ROW."""
         try:
             self._file.write(rows.tobytes())
+            self._file.flush()
         except OSError as error:
             raise unwritable(self._folder, error) from error
 
@@ -49,6 +53,11 @@ class Spool:
         """All rows at once."""
         self._file.seek(0)
         return np.frombuffer(self._file.read(), ROW)
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # of a full disk, which `add` told
+        file.close()
 
 
 class Interactions:

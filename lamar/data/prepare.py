@@ -130,14 +130,14 @@ def _write(folder: Path, numbered: Numbered, dataset: Dataset, options: Prepare)
             yield table
 
     with ExitStack() as all_or_none:
-        unfinished = [
-            all_or_none.enter_context(written_whole(folder / f"{name}.parquet"))
-            for name in ("items", "interactions", "split")
-        ]
-        put_parquet(unfinished[0], numbered.items)
-        put_parquet(unfinished[1], streamed(sorted_parts(), PREPARED))
+
+        def put(name: str, table: pl.DataFrame | pl.LazyFrame) -> None:
+            put_parquet(all_or_none.enter_context(written_whole(folder / f"{name}.parquet")), table)
+
+        put("items", numbered.items)
+        put("interactions", streamed(sorted_parts(), PREPARED))
         split = pl.concat(ends, rechunk=True)
-        put_parquet(unfinished[2], split)
+        put("split", split)
     return split, found
 
 
