@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific pretrained page screenshot test audit format clean
+.PHONY: help env repro converged scientific pretrained others page screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -86,3 +86,14 @@ scientific: env ## train on Amazon's scientific products, 3 seeds each (two hour
 	for encoder in minilm mpnet; do python stages/embeddings.py scientific qwen-coder $$encoder || exit 1; done
 	python stages/diversity.py scientific qwen-coder
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
+
+others: env ## and on video games and MovieLens-1M with storylines, 3 seeds each (three hours; committed is the first)
+	for dataset in games ml-1m-storylines; do \
+	  python stages/fetch.py $$dataset && python stages/prepare.py $$dataset && python stages/backbone.py minilm || exit 1; \
+	  for stage in propose generate signals; do python stages/$$stage.py $$dataset qwen-coder || exit 1; done; \
+	  for run in popularity sasrec recformer-original-products recformer-lamar-products; do \
+	    python stages/sequences.py $$dataset $$run && python stages/train.py $$dataset $$run && \
+	    python stages/evaluate.py $$dataset $$run || exit 1; done; \
+	  python stages/embeddings.py $$dataset qwen-coder minilm && python stages/diversity.py $$dataset qwen-coder && \
+	  python stages/significance.py $$dataset && python stages/buckets.py $$dataset || exit 1; done
+	python stages/report.py

@@ -32,7 +32,7 @@ from lamar.console import console, progress, say, user_errors
 from lamar.errors import LamarError
 from lamar.files import write_json
 from lamar.params import RecformerRun
-from lamar.recformer.reading import TokenTable
+from lamar.recformer.reading import TokenTable, filled
 from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender
 from lamar.recformer.weights import from_encoder, shape_of
 from lamar.text.tokens import KEY, PAD, VALUE, Catalogue
@@ -231,11 +231,10 @@ def flops(size: str, histories: list[np.ndarray], catalogue: Catalogue) -> float
 
 
 def padding(model: RecformerRecommender) -> float:
-    """The share of ours' training tokens that is padding."""
-    if model.texts.packs:
-        return 0.0
+    """The share of ours' training tokens that is padding, or fills a packed batch up."""
     lengths = [model.texts.lengths(batch.histories) for batch in model.batches(np.random.default_rng(0))]
-    return 1 - sum(own.sum() for own in lengths) / sum(len(own) * own.max() for own in lengths)
+    read = [filled(int(own.sum())) if model.texts.packs else len(own) * own.max() for own in lengths]
+    return 1 - sum(own.sum() for own in lengths) / sum(read)
 
 
 def matrix_product(precision: str) -> float:
@@ -256,11 +255,12 @@ def timed(job: Callable[[], Any]) -> float:
 
 
 def peak_of(job: Callable[[], Any]) -> float:
-    """GB in use at the most while the job runs, of the GPU or the process: the other way's weights are among them."""
+    """GB taken at the most while the job runs, of the GPU or the process: the other way's weights are among them."""
     if torch.cuda.is_available():
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         job()
-        return torch.cuda.max_memory_allocated() / 1e9
+        return torch.cuda.max_memory_reserved() / 1e9  # what graphs keep for themselves is not allocated between them
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     job()
     status = Path("/proc/self/status").read_text()

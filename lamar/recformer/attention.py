@@ -7,10 +7,14 @@ every token: the key's is folded into the query, the value's into the pooled res
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+OfCls = Callable[[], Tensor]
+"""Computes the rows of CLS, (users, hidden), when it is asked."""
 
 
 class Layout(Protocol):
@@ -26,7 +30,7 @@ class Layout(Protocol):
     def mean(self, tokens: Tensor) -> Tensor:
         """The mean of every user's tokens, (users, hidden)."""
 
-    def attend(self, tokens: Tensor, projections: list[nn.Linear], heads: int, rate: float, of_cls: object) -> Tensor:
+    def attend(self, tokens: Tensor, projections: list[nn.Linear], heads: int, rate: float, of_cls: OfCls) -> Tensor:
         """Local attention, in whose result the rows of CLS are `of_cls()`."""
 
     def pool(self, tokens: Tensor, folded: Tensor, rate: float) -> tuple[Tensor, Tensor | float]:

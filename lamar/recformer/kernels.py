@@ -1,7 +1,8 @@
 """What a GPU computes of a Recformer's attention, in Triton: tokens lie packed, user after user, without padding.
 
-Rows of `qkv` are tokens, (tokens, 3, heads, size). `firsts` has for every token where its user's CLS lies: two tokens
-with the same one are of one user. Sums are float32 and taken in a fixed order: the same input gives the same bits.
+Rows of `qkv` are tokens, (tokens, 3, heads, size); `firsts` and `lasts` have for every token where its user's CLS and
+last token lie. Sums are float32 and taken in a fixed order: the same input gives the same bits. What is done for every
+pair of tokens takes most of the time: no division there, and no comparison that bounds of a row can do.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ import triton.language as tl
 @triton.jit
 def _kept(seed, index, rate):
     """Whether dropout keeps an element: a hash of its index, the same in every kernel that asks."""
-    mixed = index.to(tl.uint32) * 0x9E3779B1 + seed.to(tl.uint32)
+    mixed = (index.to(tl.uint32) * 0x9E3779B1) ^ seed.to(tl.uint32)
     mixed = (mixed ^ (mixed >> 16)) * 0x7FEB352D
     mixed = (mixed ^ (mixed >> 15)) * 0x846CA68B
-    mixed = mixed ^ (mixed >> 16)
-    return (mixed >> 8).to(tl.float32) >= rate * 16777216.0  # of 24 bits, which a float32 holds exactly
+    return mixed.to(tl.int32, bitcast=True) >= tl.cast(rate * 4294967296.0 - 2147483648.0, tl.int32)
 
 
 @triton.jit
@@ -27,74 +27,76 @@ def _rows_of(table, rows, real, stride, sizes, size):
 
 
 @triton.jit
-def _places(start, firsts, tokens, COUNT: tl.constexpr):
-    """`COUNT` tokens from `start` on: their numbers, which of them there are, and where the CLS of each lies."""
-    places = start + tl.arange(0, COUNT)
-    real = (places >= 0) & (places < tokens)
-    return places, real, tl.load(firsts + places, real, other=-1)
+def _window(rows, real, firsts, lasts, WINDOW: tl.constexpr):
+    """Where the CLS of each row lies, and the first and the last token of its window.
 
-
-@triton.jit
-def _seen(readers, reader_cls, others, other_cls, others_real, WINDOW: tl.constexpr):
-    """Which others a token that is no CLS sees in its window, (readers, others); CLS is outside of every window."""
-    near = tl.abs(readers[:, None] - others[None, :]) <= WINDOW
-    same = (reader_cls[:, None] == other_cls[None, :]) & (reader_cls != readers)[:, None]
-    return near & same & (others_real & (other_cls != others))[None, :]
+    CLS is outside of every window and has none: the first is then behind the last.
+    """
+    first = tl.load(firsts + rows, real, other=0)
+    last = tl.load(lasts + rows, real, other=-1)
+    last = tl.where(rows == first, -1, tl.minimum(last, rows + WINDOW))
+    return first, tl.maximum(first + 1, rows - WINDOW), last
 
 
 @triton.jit(do_not_specialize=["tokens"])
 def attend(
-    qkv, firsts, seed, rate, scale, pooled, log_totals, tokens, size,
+    qkv, firsts, lasts, seed, rate, scale, pooled, log_totals, tokens, size,
     HEADS: tl.constexpr, SIZE: tl.constexpr, WINDOW: tl.constexpr, ROWS: tl.constexpr, NEAR: tl.constexpr,
     DROP: tl.constexpr,
 ):  # fmt: skip
-    """A block of tokens and a head: the mean of the values of their windows and CLS -> pooled, log_totals."""
+    """A block of tokens and a head: the mean of the values of their windows and CLS -> pooled, log_totals.
+
+    scale: of the scores, which are logarithms to the base 2, as are log_totals: a GPU has no other exponential.
+    """
     start, head = tl.program_id(0) * ROWS, tl.program_id(1)
     width = HEADS * size
     sizes = tl.arange(0, SIZE)
-    rows, real, first = _places(start, firsts, tokens, ROWS)
-    near, near_real, near_first = _places(start - WINDOW, firsts, tokens, NEAR)
-    seen = _seen(rows, first, near, near_first, near_real, WINDOW)
+    rows, near = start + tl.arange(0, ROWS), start - WINDOW + tl.arange(0, NEAR)
+    real, near_real = rows < tokens, (near >= 0) & (near < tokens)
+    first, begin, end = _window(rows, real, firsts, lasts, WINDOW)
     base = qkv + head * size
     query = _rows_of(base, rows, real, 3 * width, sizes, size)
     key = _rows_of(base + width, near, near_real, 3 * width, sizes, size)
     cls_key = _rows_of(base + width, first, real, 3 * width, sizes, size)
-    scores = tl.where(seen, tl.dot(query, tl.trans(key), input_precision="ieee") * scale, float("-inf"))
-    cls_scores = tl.sum(query.to(tl.float32) * cls_key.to(tl.float32), 1) * scale
-    top = tl.maximum(tl.max(scores, 1), cls_scores)
-    weights, cls_weights = tl.exp(scores - top[:, None]), tl.exp(cls_scores - top)
-    totals = tl.sum(weights, 1) + cls_weights
-    tl.store(log_totals + rows * HEADS + head, top + tl.log(totals), real)
-    if DROP:
-        number, chance = (rows * HEADS + head) * (2 * WINDOW + 2), tl.load(seed)
-        kept = _kept(chance, number[:, None] + near[None, :] - rows[:, None] + WINDOW, rate)
-        weights = tl.where(kept, weights, 0.0) / (1 - rate)
-        cls_weights = tl.where(_kept(chance, number + 2 * WINDOW + 1, rate), cls_weights, 0.0) / (1 - rate)
     value = _rows_of(base + 2 * width, near, near_real, 3 * width, sizes, size)
     cls_value = _rows_of(base + 2 * width, first, real, 3 * width, sizes, size)
+    seen = (near[None, :] >= begin[:, None]) & (near[None, :] <= end[:, None])
+    scores = tl.where(seen, tl.dot(query, tl.trans(key), input_precision="ieee"), float("-inf"))
+    cls_scores = tl.sum(query.to(tl.float32) * cls_key.to(tl.float32), 1)
+    top = tl.maximum(tl.max(scores, 1), cls_scores) * scale
+    weights = tl.exp2(scores * scale - top[:, None])
+    cls_weights = tl.exp2(cls_scores * scale - top)
+    totals = tl.sum(weights, 1) + cls_weights
+    tl.store(log_totals + rows * HEADS + head, top + tl.log2(totals), real)
+    if DROP:
+        number, chance = (rows * HEADS + head) * (2 * WINDOW + 2), tl.load(seed)
+        weights = tl.where(_kept(chance, (number - rows + WINDOW)[:, None] + near[None, :], rate), weights, 0.0)
+        cls_weights = tl.where(_kept(chance, number + 2 * WINDOW + 1, rate), cls_weights, 0.0)
+        totals *= 1 - rate
     mean = tl.dot(weights.to(value.dtype), value, input_precision="ieee") + cls_weights[:, None] * cls_value
-    mean = mean / totals[:, None]
+    mean = mean * (1 / totals)[:, None]
     into = pooled + rows[:, None] * width + head * size + sizes[None, :]
     tl.store(into, mean.to(value.dtype), real[:, None] & (sizes < size)[None, :])
 
 
 @triton.jit(do_not_specialize=["tokens"])
 def attend_query_gradient(
-    qkv, firsts, seed, rate, scale, pooled, log_totals, given, gradient, deltas, cls_given, cls_kept, tokens, size,
+    qkv, firsts, lasts, seed, rate, scale, pooled, log_totals, given, gradient, deltas, cls_given, cls_kept, tokens,
+    size,
     HEADS: tl.constexpr, SIZE: tl.constexpr, WINDOW: tl.constexpr, ROWS: tl.constexpr, NEAR: tl.constexpr,
     DROP: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a block's queries, from `given`, that of `pooled`.
 
-    Written for the other kernels, (tokens, heads) each: deltas, given . pooled; cls_given, the gradient of the score of
-    CLS; cls_kept, the weight of CLS.
+    Written for the other kernels, (tokens, heads) each: deltas, given . pooled; cls_given, the gradient of the product
+    with the key of CLS; cls_kept, the weight of CLS.
     """
     start, head = tl.program_id(0) * ROWS, tl.program_id(1)
     width = HEADS * size
     sizes = tl.arange(0, SIZE)
-    rows, real, first = _places(start, firsts, tokens, ROWS)
-    near, near_real, near_first = _places(start - WINDOW, firsts, tokens, NEAR)
-    seen = _seen(rows, first, near, near_first, near_real, WINDOW)
+    rows, near = start + tl.arange(0, ROWS), start - WINDOW + tl.arange(0, NEAR)
+    real, near_real = rows < tokens, (near >= 0) & (near < tokens)
+    first, begin, end = _window(rows, real, firsts, lasts, WINDOW)
     base = qkv + head * size
     query = _rows_of(base, rows, real, 3 * width, sizes, size)
     key = _rows_of(base + width, near, near_real, 3 * width, sizes, size)
@@ -104,24 +106,26 @@ def attend_query_gradient(
     slope = _rows_of(given + head * size, rows, real, width, sizes, size)
     mean = _rows_of(pooled + head * size, rows, real, width, sizes, size)
     log_total = tl.load(log_totals + rows * HEADS + head, real, other=0.0)
-    scores = tl.dot(query, tl.trans(key), input_precision="ieee") * scale
-    weights = tl.where(seen, tl.exp(scores - log_total[:, None]), 0.0)
-    cls_scores = tl.sum(query.to(tl.float32) * cls_key, 1) * scale
-    cls_weights = tl.where(real & (first != rows), tl.exp(cls_scores - log_total), 0.0)
+    scores = tl.dot(query, tl.trans(key), input_precision="ieee") * scale - log_total[:, None]
+    seen = (near[None, :] >= begin[:, None]) & (near[None, :] <= end[:, None])
+    weights = tl.exp2(tl.where(seen, scores, float("-inf")))
+    cls_scores = tl.sum(query.to(tl.float32) * cls_key, 1) * scale - log_total
+    cls_weights = tl.where(real & (first != rows), tl.exp2(cls_scores), 0.0)
     of_weights = tl.dot(slope, tl.trans(value), input_precision="ieee")
     of_cls = tl.sum(slope.to(tl.float32) * cls_value, 1)
     kept_cls = cls_weights
     if DROP:
         number, chance = (rows * HEADS + head) * (2 * WINDOW + 2), tl.load(seed)
-        kept = _kept(chance, number[:, None] + near[None, :] - rows[:, None] + WINDOW, rate)
-        of_weights = tl.where(kept, of_weights, 0.0) / (1 - rate)
+        kept = _kept(chance, (number - rows + WINDOW)[:, None] + near[None, :], rate)
+        of_weights = tl.where(kept, of_weights * (1 / (1 - rate)), 0.0)
         keeps = _kept(chance, number + 2 * WINDOW + 1, rate)
-        of_cls = tl.where(keeps, of_cls, 0.0) / (1 - rate)
-        kept_cls = tl.where(keeps, cls_weights, 0.0) / (1 - rate)
+        of_cls = tl.where(keeps, of_cls / (1 - rate), 0.0)
+        kept_cls = tl.where(keeps, cls_weights / (1 - rate), 0.0)
     delta = tl.sum(slope.to(tl.float32) * mean.to(tl.float32), 1)
-    of_scores = weights * (of_weights - delta[:, None]) * scale
-    of_cls_score = cls_weights * (of_cls - delta) * scale
-    result = tl.dot(of_scores.to(key.dtype), key, input_precision="ieee") + of_cls_score[:, None] * cls_key
+    of_scores = weights * (of_weights - delta[:, None])
+    natural = scale * 0.6931471805599453  # of a product with a key: the gradient of the natural logarithm
+    of_cls_score = cls_weights * (of_cls - delta) * natural
+    result = tl.dot(of_scores.to(key.dtype), key, input_precision="ieee") * natural + of_cls_score[:, None] * cls_key
     into = gradient + rows[:, None] * 3 * width + head * size + sizes[None, :]
     tl.store(into, result.to(key.dtype), real[:, None] & (sizes < size)[None, :])
     tl.store(deltas + rows * HEADS + head, delta, real)
@@ -131,17 +135,20 @@ def attend_query_gradient(
 
 @triton.jit(do_not_specialize=["tokens"])
 def attend_key_gradient(
-    qkv, firsts, seed, rate, scale, log_totals, given, gradient, deltas, tokens, size,
+    qkv, firsts, lasts, seed, rate, scale, log_totals, given, gradient, deltas, tokens, size,
     HEADS: tl.constexpr, SIZE: tl.constexpr, WINDOW: tl.constexpr, ROWS: tl.constexpr, NEAR: tl.constexpr,
     DROP: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of a block's keys and values, from the tokens in whose windows they are; zero for CLS."""
+    """The gradients of a block's keys and values, from the tokens in whose windows they are; zero for CLS.
+
+    These are the tokens in their own windows.
+    """
     start, head = tl.program_id(0) * ROWS, tl.program_id(1)
     width = HEADS * size
     sizes = tl.arange(0, SIZE)
-    rows, real, first = _places(start, firsts, tokens, ROWS)
-    near, near_real, near_first = _places(start - WINDOW, firsts, tokens, NEAR)
-    seen = _seen(near, near_first, rows, first, real, WINDOW)  # (near, rows): near ones read
+    rows, near = start + tl.arange(0, ROWS), start - WINDOW + tl.arange(0, NEAR)
+    real, near_real = rows < tokens, (near >= 0) & (near < tokens)
+    _, begin, end = _window(rows, real, firsts, lasts, WINDOW)
     base = qkv + head * size
     key = _rows_of(base + width, rows, real, 3 * width, sizes, size)
     value = _rows_of(base + 2 * width, rows, real, 3 * width, sizes, size)
@@ -149,18 +156,22 @@ def attend_key_gradient(
     slope = _rows_of(given + head * size, near, near_real, width, sizes, size)
     log_total = tl.load(log_totals + near * HEADS + head, near_real, other=0.0)
     delta = tl.load(deltas + near * HEADS + head, near_real, other=0.0)
-    scores = tl.dot(key, tl.trans(query), input_precision="ieee") * scale
-    weights = tl.where(tl.trans(seen), tl.exp(scores - log_total[None, :]), 0.0)
+    scores = tl.dot(key, tl.trans(query), input_precision="ieee") * scale - log_total[None, :]
+    seen = (near[None, :] >= begin[:, None]) & (near[None, :] <= end[:, None])
+    weights = tl.exp2(tl.where(seen, scores, float("-inf")))
     of_weights = tl.dot(value, tl.trans(slope), input_precision="ieee")
     kept_weights = weights
     if DROP:
-        number = (near * HEADS + head) * (2 * WINDOW + 2)
-        kept = _kept(tl.load(seed), number[None, :] + rows[:, None] - near[None, :] + WINDOW, rate)
-        of_weights = tl.where(kept, of_weights, 0.0) / (1 - rate)
-        kept_weights = tl.where(kept, weights, 0.0) / (1 - rate)
+        number = (near * HEADS + head) * (2 * WINDOW + 2) - near + WINDOW
+        kept = _kept(tl.load(seed), number[None, :] + rows[:, None], rate)
+        of_weights = tl.where(kept, of_weights * (1 / (1 - rate)), 0.0)
+        kept_weights = tl.where(kept, weights, 0.0)
     of_value = tl.dot(kept_weights.to(slope.dtype), slope, input_precision="ieee")
-    of_scores = weights * (of_weights - delta[None, :]) * scale
-    of_key = tl.dot(of_scores.to(query.dtype), query, input_precision="ieee")
+    if DROP:
+        of_value = of_value * (1 / (1 - rate))
+    of_scores = weights * (of_weights - delta[None, :])
+    natural = scale * 0.6931471805599453
+    of_key = tl.dot(of_scores.to(query.dtype), query, input_precision="ieee") * natural
     into = gradient + width + rows[:, None] * 3 * width + head * size + sizes[None, :]
     there = real[:, None] & (sizes < size)[None, :]
     tl.store(into, of_key.to(key.dtype), there)

@@ -49,7 +49,10 @@ class Layer(nn.Module):
         self.dropout = Dropout(shape.dropout)
 
     def forward(self, tokens: Tensor, layout: Layout, only_cls: bool = False) -> Tensor:
-        """Tokens as they lie, (..., hidden) -> the same shape; `only_cls`: CLS's rows of it alone, (users, hidden)."""
+        """Tokens as they lie, (..., hidden) -> the same shape; `only_cls`: CLS's rows of it alone, (users, hidden).
+
+        A flag and no method of its own, because PyTorch compiles `forward` alone.
+        """
         if only_cls:
             return self._after(layout.first(tokens), self.attention.of_cls(tokens, layout))
         return self._after(tokens, self.attention(tokens, layout))

@@ -5,6 +5,7 @@ PyTorch knows the two attentions as operations of its own, so that it can compil
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 from torch.library import custom_op
 from torch.nn import functional
 
+from lamar.errors import LamarError
 from lamar.recformer import kernels
 
 ROWS = 64  # tokens in a block: with windows of 32 to each side a block of queries meets 128 keys
 CHUNK = 128  # columns of the hidden states at once
 SPLIT = 4  # programs that share a user's tokens: up to 256 tokens each has one block
+MOST = 2**31 - 1  # elements: the kernels count them in 32 bits
 LEAST = 16  # of each side of a matrix product in Triton
 
 
@@ -27,15 +30,20 @@ LEAST = 16  # of each side of a matrix product in Triton
 class Packed:
     """Tensors are (tokens, ...); `window` in tokens to each side.
 
-    lengths, starts: (users,) int32, in tokens; firsts, places: (tokens,) int32: where the CLS of a token's user lies,
-    and the token's place after it.
+    lengths, starts: (users,) int32, in tokens; firsts, lasts: (tokens,) int32: where the CLS and the last token of a
+    token's user lie.
     """
 
     lengths: Tensor
     starts: Tensor
     firsts: Tensor
-    places: Tensor
+    lasts: Tensor
     window: int
+
+    @property
+    def places(self) -> Tensor:
+        """The place of every token in its history, (tokens,)."""
+        return torch.arange(len(self.firsts), device=self.firsts.device, dtype=torch.int32) - self.firsts
 
     def first(self, tokens: Tensor) -> Tensor:
         """CLS of every user: (tokens, hidden) -> (users, hidden)."""
@@ -54,7 +62,7 @@ class Packed:
         bias = torch.cat([projection.bias for projection in projections])
         qkv = functional.linear(tokens, weight, bias).view(len(tokens), len(projections), heads, -1)
         cls, seed = of_cls().to(qkv.dtype), _seed(qkv, rate)
-        return attend(qkv, cls, self.firsts, self.starts, self.lengths, seed, self.window, rate)[0]
+        return attend(qkv, cls, self.firsts, self.lasts, self.starts, self.lengths, seed, self.window, rate)[0]
 
     def pool(self, tokens: Tensor, folded: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """As of `Padded`, from tokens (tokens, hidden)."""
@@ -70,6 +78,11 @@ def _seed(near: Tensor, rate: float) -> Tensor:
 
 def _no_seed(near: Tensor) -> Tensor:
     return torch.zeros(1, dtype=torch.int32, device=near.device)
+
+
+def _scale(size: int) -> float:
+    """Of the products of queries and keys: their softmax is computed to the base 2."""
+    return size**-0.5 / math.log(2)
 
 
 def _window(heads: int, size: int, window: int, rate: float) -> dict[str, Any]:
@@ -91,40 +104,44 @@ def _pool(heads: int) -> dict[str, Any]:
 
 @custom_op("lamar::attend", mutates_args=())
 def attend(
-    qkv: Tensor, cls: Tensor, firsts: Tensor, starts: Tensor, lengths: Tensor, seed: Tensor, window: int, rate: float
-) -> tuple[Tensor, Tensor]:
+    qkv: Tensor, cls: Tensor, firsts: Tensor, lasts: Tensor, starts: Tensor, lengths: Tensor, seed: Tensor,
+    window: int, rate: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Softmax attention of every token to its window and CLS; the rows of CLS are `cls`, (users, hidden).
 
-    qkv: (tokens, 3, heads, size) -> (tokens, hidden), and the logarithms of the softmax's denominators, float32
-    (tokens, heads).
+    qkv: (tokens, 3, heads, size) -> (tokens, hidden), and the logarithms to the base 2 of the softmax's denominators,
+    float32 (tokens, heads).
     """
     tokens, _, heads, size = qkv.shape
+    if qkv.numel() > MOST:
+        raise LamarError(f"a batch of {tokens} tokens is more than the GPU's kernels count: set micro_batch")
     pooled = qkv.new_empty(tokens, heads * size)
     log_totals = qkv.new_empty(tokens, heads, dtype=torch.float32)
     kernels.attend[triton.cdiv(tokens, ROWS), heads](
-        qkv, firsts, seed, rate, size**-0.5, pooled, log_totals, tokens, size, **_window(heads, size, window, rate)
-    )
+        qkv, firsts, lasts, seed, rate, _scale(size), pooled, log_totals, tokens, size,
+        **_window(heads, size, window, rate),
+    )  # fmt: skip
     pooled[starts] = cls
     return pooled, log_totals
 
 
 @attend.register_fake
-def _(qkv, cls, firsts, starts, lengths, seed, window, rate):  # noqa: ANN001, ANN202 (as above)
+def _(qkv, cls, firsts, lasts, starts, lengths, seed, window, rate):  # noqa: ANN001, ANN202 (as above)
     tokens, _, heads, size = qkv.shape
     return qkv.new_empty(tokens, heads * size), qkv.new_empty(tokens, heads, dtype=torch.float32)
 
 
 @custom_op("lamar::attend_gradient", mutates_args=())
 def attend_gradient(
-    given: Tensor, qkv: Tensor, pooled: Tensor, log_totals: Tensor, firsts: Tensor, starts: Tensor, lengths: Tensor,
-    seed: Tensor, window: int, rate: float,
+    given: Tensor, qkv: Tensor, pooled: Tensor, log_totals: Tensor, firsts: Tensor, lasts: Tensor, starts: Tensor,
+    lengths: Tensor, seed: Tensor, window: int, rate: float,
 ) -> Tensor:  # fmt: skip
     """The gradient of qkv, from `given`, that of `pooled`."""
     tokens, _, heads, size = qkv.shape
     gradient = torch.empty_like(qkv)
     deltas, cls_given, cls_kept = log_totals.new_empty(3, tokens, heads)
     grid, compiled = (triton.cdiv(tokens, ROWS), heads), _window(heads, size, window, rate)
-    common = (qkv, firsts, seed, rate, size**-0.5)
+    common = (qkv, firsts, lasts, seed, rate, _scale(size))
     kernels.attend_query_gradient[grid](
         *common, pooled, log_totals, given, gradient, deltas, cls_given, cls_kept, tokens, size, **compiled
     )
@@ -137,19 +154,19 @@ def attend_gradient(
 
 
 @attend_gradient.register_fake
-def _(given, qkv, pooled, log_totals, firsts, starts, lengths, seed, window, rate):  # noqa: ANN001, ANN202
+def _(given, qkv, pooled, log_totals, firsts, lasts, starts, lengths, seed, window, rate):  # noqa: ANN001, ANN202
     return torch.empty_like(qkv)
 
 
 def _save_attend(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    qkv, _, firsts, starts, lengths, seed, ctx.window, ctx.rate = inputs
-    ctx.save_for_backward(qkv, *output, firsts, starts, lengths, seed)
+    qkv, _, firsts, lasts, starts, lengths, seed, ctx.window, ctx.rate = inputs
+    ctx.save_for_backward(qkv, *output, firsts, lasts, starts, lengths, seed)
 
 
 def _attend_backward(ctx: Any, given: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    starts = ctx.saved_tensors[4]
+    starts = ctx.saved_tensors[5]
     gradient = attend_gradient(given.contiguous(), *ctx.saved_tensors, ctx.window, ctx.rate)
-    return gradient, given[starts], None, None, None, None, None, None
+    return gradient, given[starts], None, None, None, None, None, None, None
 
 
 attend.register_autograd(_attend_backward, setup_context=_save_attend)

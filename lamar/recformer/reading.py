@@ -21,7 +21,7 @@ from lamar.training.devices import sent
 if TYPE_CHECKING:
     from lamar.recformer.packed import Packed
 
-WIDEST = 96  # windows to each side that the kernels have: the keys of a block must fit into shared memory
+WIDEST = 32  # window to each side, the published one, for which a block of keys has room in shared memory
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,23 @@ class TokenTable(nn.Module):
         starts = np.arange(len(histories)) * width
         return TextBatch(*(table.view(-1, width) for table in self._filled(items, starts, starts[-1] + width)), layout)
 
-    def packed(self, histories: Sequence[np.ndarray], multiple: int = 1) -> TextBatch:
+    def packed(self, histories: Sequence[np.ndarray], fill: bool = False) -> TextBatch:
         """As `read`: tensors are (tokens,), one history after the other.
 
-        What fills them up to a multiple of `multiple` belongs to no user: every such token is a CLS of its own.
+        With `fill` they are as long as `filled` says. What fills them up belongs to no user: every such token is a CLS
+        of its own.
         """
         from lamar.recformer.packed import Packed
 
         items = self._items(histories)
         lengths = self._lengths(items, len(histories))
         starts, total = lengths.cumsum() - lengths, int(lengths.sum())
-        size = -(-total // multiple) * multiple
+        size = filled(total) if fill else total
         short, begins = sent(np.stack([lengths, starts]).astype(np.int32), self.tokens.device)
-        firsts = torch.arange(size, device=begins.device, dtype=torch.int32)
-        firsts[:total] = torch.repeat_interleave(begins, short, output_size=total)
-        places = torch.arange(size, device=begins.device, dtype=torch.int32) - firsts
-        return TextBatch(*self._filled(items, starts, size), Packed(short, begins, firsts, places, self._window))
+        bounds = torch.arange(size, device=begins.device, dtype=torch.int32).repeat(2, 1)
+        ends = torch.stack([begins, begins + short - 1])
+        bounds[:, :total] = torch.repeat_interleave(ends, short, dim=1, output_size=total)
+        return TextBatch(*self._filled(items, starts, size), Packed(short, begins, *bounds, self._window))
 
     def _filled(self, items: _Items, starts: np.ndarray, size: int) -> list[Tensor]:
         """Ids, types, item positions and starts of words, (size,) each: `starts` (users,) are the places of CLS."""
@@ -127,17 +128,17 @@ class TokenTable(nn.Module):
         within = torch.arange(len(of), device=device) - (tokens.cumsum(0) - tokens)[of]
         source, target = self.offsets[numbers][of] + within, begins[of] + within
 
-        def filled(cls: int, padding: int, values: Tensor) -> Tensor:
+        def table_of(cls: int, padding: int, values: Tensor) -> Tensor:
             table = torch.full((size,), padding, dtype=values.dtype, device=device)
             table[first] = cls
             table[target] = values
             return table
 
         return [
-            filled(self._cls, 0, self.tokens[source]),
-            filled(CLS, PAD, self.types[source]),
-            filled(0, 0, positions[of]),
-            filled(False, False, self.starts[source]),
+            table_of(self._cls, 0, self.tokens[source]),
+            table_of(CLS, PAD, self.types[source]),
+            table_of(0, 0, positions[of]),
+            table_of(False, False, self.starts[source]),
         ]
 
     def _items(self, histories: Sequence[np.ndarray]) -> _Items:
@@ -155,3 +156,9 @@ class TokenTable(nn.Module):
     @staticmethod
     def _lengths(items: _Items, users: int) -> np.ndarray:
         return 1 + np.bincount(items.rows, items.tokens, users).astype(np.int64)
+
+
+def filled(tokens: int) -> int:
+    """The next of eight sizes between two powers of two: shapes of batches come again, for some 4% more tokens."""
+    step = 1 << max(0, tokens.bit_length() - 4)
+    return -(-tokens // step) * step

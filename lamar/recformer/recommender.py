@@ -30,7 +30,6 @@ TEMPERATURE = 0.05  # Recformer, section 3.1.3
 REMEMBERED_BYTES = 4 * 2**30  # a training then stays below 6 GiB; ml-100k takes 1 with ten places
 # In a batch when nothing is trained: enough to fill the cores, little memory (on a GPU 1 GiB at the published size).
 ENCODING_TOKENS = {"cpu": 16_384, "cuda": 65_536}
-FILLED = 1024  # packed training batches are filled up to a multiple, so that their shapes come again; 4% of 128 users'
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class RecformerRecommender(nn.Module):
         """A whole batch on a GPU, filled up; None for the last one of an epoch, and where states are remembered."""
         if len(batch.targets) != self._batch or self._remembered or not self.texts.packs:
             return None
-        return Read(self.texts.packed(batch.histories, FILLED), sent(batch.targets, self.items.device))
+        return Read(self.texts.packed(batch.histories, fill=True), sent(batch.targets, self.items.device))
 
     def loss_of(self, read: Read) -> Tensor:
         """As `loss`."""
@@ -138,7 +137,7 @@ class RecformerRecommender(nn.Module):
         if not self._fits(histories):
             return
         self.eval()
-        for rows in self._rows(histories):
+        for rows in self._alike(self.texts.lengths(histories)):
             part = [histories[row] for row in rows]
             text = self.texts.padded(part)
             self._remembered.add(part, self._below(text), text.layout.lengths)
@@ -180,14 +179,20 @@ class RecformerRecommender(nn.Module):
 
     def _rows(self, histories: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Row numbers in batches, when nothing is trained; padded ones are of similar length."""
-        lengths, tokens = self.texts.lengths(histories), ENCODING_TOKENS[self.items.device.type]
-        return (
-            by_tokens(lengths, tokens) if self.texts.packs else by_length(lengths, max(1, tokens // int(lengths.max())))
-        )
+        lengths = self.texts.lengths(histories)
+        packed = self.texts.packs and not self._remembered
+        return by_tokens(lengths, self._tokens) if packed else self._alike(lengths)
+
+    def _alike(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
+        return by_length(lengths, max(1, self._tokens // int(lengths.max())))
+
+    @property
+    def _tokens(self) -> int:
+        return ENCODING_TOKENS[self.items.device.type]
 
     def _shuffled(self, histories: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
         """Row numbers in training batches; packed ones need not be of similar length."""
-        if self.texts.packs:
+        if self.texts.packs and not self._remembered:
             return shuffled(len(histories), self._batch, rng)
         return shuffled_by_length(self.texts.lengths(histories), self._batch, rng)
 

@@ -43,18 +43,28 @@ class Graphs:
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self._learn = learn
         self._graphs: dict[tuple[torch.Size, ...], _Graph] = {}
+        self._captured_for: list[int] = []
         self._pool = torch.cuda.graph_pool_handle()  # one at a time runs: they share their memory
 
     def learn(self, read: Any) -> Tensor:
-        """Add the gradients of what was read; return its loss."""
+        """Add the gradients of what was read; return its loss.
+
+        Raises RuntimeError when somebody has moved the gradients since the first capture: graphs add to where they lay.
+        """
         shape = tuple(tensor.shape for tensor in tensors(read))
         if shape not in self._graphs:
             self._graphs[shape] = self._captured(mapped(torch.clone, read))
+            self._captured_for = self._captured_for or self._addresses()
+        if self._addresses() != self._captured_for:
+            raise RuntimeError("gradients were replaced since a step was captured: zero them in place")
         graph = self._graphs[shape]
         for kept, new in zip(tensors(graph.read), tensors(read), strict=True):
             kept.copy_(new)
         graph.replay()
         return graph.loss.clone()
+
+    def _addresses(self) -> list[int]:
+        return [0 if weight.grad is None else weight.grad.data_ptr() for weight in self._weights]
 
     def _captured(self, read: Any) -> _Graph:
         """A graph of `learn`. Gradients and random numbers are left as they were."""

@@ -1,4 +1,4 @@
-"""Where a training stands, on disk after every epoch: killed and started again, it goes on bit for bit.
+"""Where a training stands, on disk after every epoch (`fit.UNSAVED`): killed and started again, it goes on bit for bit.
 
 One safetensors file, written whole; what is no tensor is JSON in its metadata. It lies outside DVC's outs, which are
 deleted before a stage runs.

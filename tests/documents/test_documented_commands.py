@@ -142,6 +142,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S 'matrix.datasets=[games,scientific]' -S 'matrix.pretrained=[games]' \\
           -S 'matrix.runs=[recformer-games-original,recformer-games-lamar]' evaluate@scientific-recformer-games-lamar
         dvc exp run -S 'matrix.taxrec=[taxrec-original,taxrec-lamar]' evaluate-taxrec
+        dvc exp run -S 'matrix.taxrec=[taxrec-original]' evaluate-taxrec
         dvc exp run -S matrix.rankers=[pool-popularity-small,untuned-small-original,lora-small-original,\\
 lora-small-lamar,lora-small-placebo] evaluate-ranker
     """,
@@ -178,7 +179,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         python benchmarks/diversity.py
         python benchmarks/runner.py
         python benchmarks/recformer.py --size minilm
-        python benchmarks/recformer.py --size base
+        python benchmarks/recformer.py --size base --users 8192 --reference-users 256 --reference-items 512 --compiled
         python benchmarks/generate.py ml-100k qwen-coder
     """,
     "needs the environment of RecBole, in which tests/baselines/test_references.py runs it on a tiny catalogue": """

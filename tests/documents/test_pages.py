@@ -204,4 +204,7 @@ def test_the_hooks_run_what_make_test_runs_and_fetch_nothing() -> None:
 def test_docstrings_and_type_hints_are_linted() -> None:
     lint = PYPROJECT["tool"]["ruff"]["lint"]
     assert {"D1", "ANN"} <= set(lint["select"])
-    assert all(path == "tests/*" for path in lint["per-file-ignores"])
+    assert set(lint["per-file-ignores"]) == {
+        "tests/*",
+        "lamar/recformer/kernels.py",
+    }  # Triton has its own types

@@ -74,10 +74,9 @@ def packed(batch: TextBatch) -> TextBatch:
 
     real, short = batch.layout.real, batch.layout.lengths.int()
     starts = (short.cumsum(0) - short).int()
-    firsts = starts.repeat_interleave(short)
-    places = torch.arange(len(firsts), dtype=torch.int32, device=firsts.device) - firsts
+    firsts, lasts = (ends.repeat_interleave(short) for ends in (starts, starts + short - 1))
     tables = (table[real] for table in (batch.ids, batch.types, batch.items, batch.starts))
-    return TextBatch(*tables, Packed(short, starts, firsts, places, batch.layout.window))
+    return TextBatch(*tables, Packed(short, starts, firsts, lasts, batch.layout.window))
 
 
 def tokens(lengths: list[int], max_items: int = 9, seed: int = 0, window: int = 32) -> TextBatch:

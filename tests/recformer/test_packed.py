@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 from encoders import difference, packed, recformer, tokens
 
+from lamar.errors import LamarError
 from lamar.recformer.kernels import _kept
 from lamar.recformer.packed import Packed, attend, pool_of_cls
 from lamar.recformer.reading import TextBatch
@@ -94,7 +95,7 @@ def test_attention_drops_probabilities_and_its_gradient_the_same():
     qkv = torch.randn(count, 3, heads, size, device=DEVICE, requires_grad=True)
     cls = torch.randn(3, heads * size, device=DEVICE, requires_grad=True)
     slope = torch.randn(count, heads * size, device=DEVICE)
-    out, _ = attend(qkv, cls, layout.firsts, layout.starts, layout.lengths, seed(5), 32, RATE)
+    out, _ = attend(qkv, cls, layout.firsts, layout.lasts, layout.starts, layout.lengths, seed(5), 32, RATE)
     ours = torch.autograd.grad((out * slope).sum(), (qkv, cls))
 
     places = torch.arange(count, device=DEVICE)
@@ -146,3 +147,9 @@ def test_bfloat16_is_as_near_to_float32_packed_as_padded():
     with torch.autocast(DEVICE.type, torch.bfloat16):
         padded, ours = model(text), model(packed(text))
     assert difference(ours, exact) < 1.5 * difference(padded, exact) + 1e-3
+
+
+def test_a_batch_that_32_bits_do_not_count_is_refused(monkeypatch):
+    monkeypatch.setattr("lamar.recformer.packed.MOST", 1000)
+    with pytest.raises(LamarError, match="a batch of 104 tokens is more than the GPU's kernels count: set micro_batch"):
+        recformer().to(DEVICE)(packed(there(tokens([70, 1, 33]))))

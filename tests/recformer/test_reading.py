@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lamar.recformer.reading import TextBatch, TokenTable
+from lamar.recformer.reading import TextBatch, TokenTable, filled
 from lamar.text.tokens import CLS, KEY, PAD, VALUE, Catalogue
 
 START, TITLE, BRAND = 1, 2, 3
@@ -100,3 +100,9 @@ def test_the_tables_are_not_saved_but_go_where_the_model_goes():
     table = TokenTable(catalogue(), cls=START, max_items=50, max_tokens=100, window=32)
     assert not table.state_dict()
     assert {buffer.device for buffer in table.to("meta").buffers()} == {torch.device("meta")}
+
+
+def test_filled_sizes_are_few_and_near():
+    sizes = [filled(tokens) for tokens in range(1, 5000)]
+    assert all(tokens <= size <= 1.125 * tokens for tokens, size in enumerate(sizes, start=1))
+    assert len({size for size in sizes if 1024 < size <= 2048}) == 8

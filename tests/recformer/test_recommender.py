@@ -14,8 +14,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from lamar.errors import LamarError
 from lamar.models import train_recformer
 from lamar.params import RecformerRun, load
-from lamar.recformer.reading import TokenTable
-from lamar.recformer.recommender import FILLED, TEMPERATURE, RecformerRecommender, cosines, log_likelihood
+from lamar.recformer.reading import TokenTable, filled
+from lamar.recformer.recommender import TEMPERATURE, RecformerRecommender, cosines, log_likelihood
 from lamar.recformer.weights import from_encoder
 from lamar.text.tokens import tokenise
 from lamar.training import fit
@@ -321,7 +321,8 @@ def test_what_a_captured_step_reads_gives_the_loss_and_gradients_of_the_batch(mo
         assert packs or read is None
         loss.backward()
         found.append([loss, *(weight.grad for weight in model.parameters() if weight.grad is not None)])
-    assert len(read.text.ids) == FILLED
+    size = len(read.text.ids)
+    assert size == filled(int(read.text.layout.lengths.sum()))
     largest = max(gradient.abs().max() for gradient in found[0][1:])
     for expected, ours in zip(*found, strict=True):
         assert (ours - expected).abs().max() < 1e-5 * largest
@@ -331,3 +332,15 @@ def test_a_batch_that_is_not_whole_is_not_captured(monkeypatch):
     monkeypatch.setattr(TokenTable, "packs", True)
     model = recommender(cycles(3), batch=4)
     assert model.read(draw(cycles(3), 1, 1, np.random.default_rng(0))) is None
+
+
+def test_batches_of_remembered_states_are_of_similar_length_on_a_gpu_too(monkeypatch):
+    monkeypatch.setattr(TokenTable, "packs", True)
+    model = recommender([np.arange(n % 19 + 1) for n in range(200)], batch=8)
+    model.model.freeze(1)
+    model.keep_to(2, [], np.random.default_rng(0))
+    batches = model.batches(np.random.default_rng(1))
+    spread = [np.ptp(model.texts.lengths(batch.histories)) for batch in batches]
+    assert np.mean(spread) < 0.2 * max(
+        model.texts.lengths([history for batch in batches for history in batch.histories])
+    )

@@ -56,3 +56,6 @@ def test_graphs_learn_what_a_step_learns():
         found.append([*losses, *(weight.grad.clone() for weight in model.parameters())])
     for expected, ours in zip(*found, strict=True):
         assert torch.allclose(ours, expected, rtol=1e-5, atol=1e-7)
+    model.zero_grad(set_to_none=True)
+    with pytest.raises(RuntimeError, match="gradients were replaced"):
+        step(batches[0])

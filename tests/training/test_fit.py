@@ -12,6 +12,7 @@ from torch import nn
 from lamar.errors import LamarError
 from lamar.params import SasrecRun, load
 from lamar.training import fit
+from lamar.training.checkpoint import Checkpoint
 from lamar.training.examples import Split
 
 REPOSITORY = Path(__file__).parents[2]
@@ -166,3 +167,25 @@ def test_validation_users_are_the_same_for_every_seed():
     ten, twenty = validated(10), validated(20)
     assert len(set(ten)) == 10
     assert set(ten) < set(twenty)
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_graphs_find_gradients_where_they_were(captured):
+    course = fit.course_of(Walker(), settings(), seed=0)
+    course.steps = 2
+    course.model.loss(None).backward()
+    course.graphs = object() if captured else None
+    gradient = course.model.place.grad
+    course.take_step()
+    assert course.model.place.grad is (gradient if captured else None)
+    assert not captured or gradient == 0
+
+
+def test_little_is_written_where_epochs_are_short(monkeypatch, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "stage.safetensors", "these settings")
+    monkeypatch.setitem(fit.UNSAVED, "cpu", math.inf)
+    fit.fit(Walker(), VALIDATION, settings(), 2, seed=0, seen=lambda epoch: None, checkpoint=checkpoint)
+    assert not checkpoint.path.exists()
+    monkeypatch.setitem(fit.UNSAVED, "cpu", 0.0)
+    fit.fit(Walker(), VALIDATION, settings(), 2, seed=0, seen=lambda epoch: None, checkpoint=checkpoint)
+    assert checkpoint.path.exists()
