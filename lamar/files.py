@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from lamar.errors import LamarError
 
@@ -82,14 +83,19 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
         put_parquet(unfinished, table)
 
 
-def put_parquet(path: Path, table: pl.DataFrame) -> None:
+def put_parquet(path: Path, table: pl.DataFrame | pl.LazyFrame) -> None:
     """Write a table to `path`, as zstd parquet. Raises OSError, as Python's own files do, when the disk is full."""
     with path.open("wb") as opened:
         file = _Remembering(opened)
         try:
-            table.write_parquet(file, compression="zstd")
+            table.lazy().sink_parquet(file, compression="zstd", engine="streaming")
         except pl.exceptions.PolarsError:
             raise file.error or OSError(f"polars cannot write {path.name}") from None
+
+
+def streamed(tables: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.LazyFrame:
+    """One table of many, all with the columns of `schema`, each of which is made when the one before it was taken."""
+    return register_io_source(lambda *_: tables, schema=schema)
 
 
 def write_json(path: Path, value: Any) -> None:

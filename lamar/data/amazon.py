@@ -11,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from lamar.data.interactions import Interactions
 from lamar.data.jsonlines import Lines, blocks, parsed
-from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, of_known_items, without_untitled
+from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, without_untitled
 from lamar.engine import Engine, here, in_order
 from lamar.errors import LamarError
 
@@ -31,26 +32,25 @@ def read(folder: Path, files: list[str], attributes: list[str], engine: Engine =
     when no item has a field that `attributes` names.
     """
     reviews, metadata = _one(folder, files, "_5.json.gz"), _one(folder, files, ".json.gz", prefix="meta_")
-    interactions, of_reviews = _frame(reviews, _interactions, INTERACTIONS, engine)
+    of_reviews, of_metadata = Tally(str(reviews)), Tally(str(metadata))
+    interactions = Interactions(_frames(reviews, _interactions, INTERACTIONS, engine, of_reviews), folder)
     columns = list(dict.fromkeys([*attributes, "description"]))
-    wanted = partial(_items, columns=columns, wanted=set(interactions["item_id"].unique()))
+    wanted = partial(_items, columns=columns, wanted=set(interactions.present("item")))
     schema = dict.fromkeys(["item_id", *columns], pl.String) | {f"has {name}": pl.Boolean for name in columns}
-    found, of_metadata = _frame(metadata, wanted, schema, engine)
+    found = pl.concat([pl.DataFrame(schema=schema), *_frames(metadata, wanted, schema, engine, of_metadata)])
     items = found.unique("item_id", keep="first", maintain_order=True)
     _check_fields(metadata, attributes, items)
     items, untitled = without_untitled(items.select("item_id", *columns), attributes[0])
-    interactions, dropped = of_known_items(interactions, items, untitled)
+    dropped = interactions.keep_items(items, untitled)
     dropped |= {"items_duplicate": found.height - items.height - len(untitled), "items_without_title": len(untitled)}
     return Raw(items, interactions, [of_reviews, of_metadata], dropped)
 
 
-def _frame(path: Path, rows: Rows, schema: dict[str, Any], engine: Engine) -> tuple[pl.DataFrame, Tally]:
-    """What `rows` makes of a file's lines, in their order."""
-    frames, tally = [pl.DataFrame(schema=schema)], Tally(str(path))
+def _frames(path: Path, rows: Rows, schema: dict[str, Any], engine: Engine, tally: Tally) -> Iterator[pl.DataFrame]:
+    """Yield what `rows` makes of a file's lines, in their order."""
     for frame, part in in_order(engine(partial(blocks, path), partial(partial, _parsed, rows, schema, str(path)))):
-        frames.append(frame)
         tally.add(part)
-    return pl.concat(frames), tally
+        yield frame
 
 
 def _parsed(rows: Rows, schema: dict[str, Any], name: str, block: Lines) -> tuple[pl.DataFrame, Tally]:

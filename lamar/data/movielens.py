@@ -12,8 +12,9 @@ from pathlib import Path
 
 import polars as pl
 
+from lamar.data.interactions import Interactions
 from lamar.data.jsonlines import broken
-from lamar.data.raw import INTERACTIONS, Raw, Tally, of_known_items, one_line, without_untitled
+from lamar.data.raw import INTERACTIONS, Raw, Tally, one_line, without_untitled
 from lamar.errors import LamarError
 
 # The flags that end a line of u.item, in its order.
@@ -33,9 +34,10 @@ def read(folder: Path, files: list[str], attributes: list[str]) -> Raw:
     zips = [folder / file for file in files if file.endswith(".zip")]
     items, interactions, tallies = _archive(zips[0]) if zips else _recbole(folder, files)
     items, untitled = without_untitled(items.select("item_id", one_line("title"), one_line("genre")), "title")
-    interactions, dropped = of_known_items(interactions, items, untitled)
+    kept = Interactions([interactions], folder)
+    dropped = kept.keep_items(items, untitled)
     items = items.select("item_id", *attributes)
-    return Raw(items, interactions, tallies, {"items_without_title": len(untitled), **dropped})
+    return Raw(items, kept, tallies, {"items_without_title": len(untitled), **dropped})
 
 
 def _archive(path: Path) -> tuple[pl.DataFrame, pl.DataFrame, list[Tally]]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from lamar.console import say
 from lamar.data import amazon, movielens, splits, storylines, table
 from lamar.data.raw import Raw
-from lamar.data.statistics import malformed, statistics
+from lamar.data.statistics import malformed, repeats_and_ties, statistics
 from lamar.engine import Engine, here
 from lamar.errors import LamarError
-from lamar.files import put_parquet, read_json, write_json, written_whole
+from lamar.files import put_parquet, read_json, streamed, write_json, written_whole
 from lamar.params import Dataset, Prepare, Storylines
+
+PREPARED = {"user": pl.Int32, "item": pl.Int32, "timestamp": pl.Int64, "position": pl.Int32}
 
 
 def prepare(
@@ -42,14 +47,14 @@ def prepare(
     catalogue = _read(dataset, raw, list(source["files"]), engine)
     for tally in catalogue.tallies:
         tally.check(options.max_malformed)
-    tables, dropped = _tables(name, catalogue, dataset, options)
+    numbered, dropped = _numbered(name, catalogue, dataset, options)
+    split, found = _write(prepared, numbered, dataset, options)
     summary = {
         "variant": source["variant"],
-        **statistics(**tables),
+        **statistics(numbered.items, split, found),
         "dropped": dict(sorted((catalogue.dropped | dropped).items())),
         "malformed": malformed(catalogue.tallies),
     } | ({"storylines": catalogue.storylines} if catalogue.storylines else {})
-    _write(prepared, tables)
     write_json(report, summary)
     _tell(name, dataset, summary)
 
@@ -73,47 +78,67 @@ def _with_storylines(dataset: Dataset, chosen: Storylines, folder: Path, files: 
     return replace(catalogue, items=catalogue.items.select("item_id", *dataset.attributes))
 
 
-def _tables(name: str, raw: Raw, dataset: Dataset, options: Prepare) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
-    """items, interactions and split, and how many users and items were left out on the way.
+@dataclass
+class Numbered:
+    """Users and items by their numbers, and what is between them, still to be sorted.
 
-    The interactions of `raw` are taken, and every step lets go of what the one before it held.
+    users: the ids; items: the table; parts: user, item (i32), timestamp, all interactions of some users at a time.
     """
-    interactions = raw.take_interactions()
-    counts = [_sizes(interactions)]
-    interactions = splits.sampled(interactions, dataset.sample_users, options.seed)
-    counts.append(_sizes(interactions))
-    interactions = interactions.filter(pl.len().over("user_id") >= options.min_interactions)
-    counts.append(_sizes(interactions))
-    if interactions.is_empty():
+
+    users: pl.Series
+    items: pl.DataFrame
+    parts: Iterator[pl.DataFrame]
+
+
+def _numbered(name: str, raw: Raw, dataset: Dataset, options: Prepare) -> tuple[Numbered, dict[str, int]]:
+    """The users that are kept and their items, and how many users and items were left out on the way."""
+    interactions = raw.interactions
+    ids, counts = interactions.ids["user"], interactions.counts("user")
+    drawn = np.zeros(len(ids), dtype=bool)
+    present = np.flatnonzero(counts)
+    drawn[present] = splits.sampled(ids.gather(present), dataset.sample_users, options.seed)
+    kept = drawn & (counts >= options.min_interactions)
+    if not kept.any():
         raise LamarError(
-            f"dataset {name}: no user has {options.min_interactions} interactions or more; {counts[0][1]} "
+            f"dataset {name}: no user has {options.min_interactions} interactions or more; {counts.sum()} "
             f"were usable, left out: {raw.dropped}; check the raw files and datasets.{name} in params.yaml"
         )
-    known = raw.items.filter(pl.col("item_id").is_in(interactions["item_id"].unique().implode()))
-    (users, _), (drawn_users, drawn), (kept_users, kept) = counts
+    interactions.kept["user"] = kept
+    item_ids, items = splits.numbered(interactions.ids["item"], interactions.counts("item") > 0)
+    users, numbers = splits.numbered(ids, kept)
+    known = raw.items.filter(pl.col("item_id").is_in(item_ids.implode()))
     dropped = {
-        "users_not_sampled": users - drawn_users,
-        "users_too_few_interactions": drawn_users - kept_users,
-        "interactions_of_those_users": drawn - kept,
+        "users_not_sampled": len(present) - int(drawn.sum()),
+        "users_too_few_interactions": int(drawn.sum() - kept.sum()),
+        "interactions_of_those_users": int(counts[drawn].sum() - counts[kept].sum()),
         "items_without_interactions": raw.items.height - known.height,
     }
-    interactions, names, items = splits.numbered(interactions, known)
-    interactions = splits.ordered(interactions, names, items, dataset.ties, options.seed)
-    split = splits.leave_one_out(interactions, names, options.confirm_share, options.seed)
-    return {"items": items, "interactions": interactions, "split": split}, dropped
+    table = known.sort("item_id").with_row_index("item").with_columns(pl.col("item").cast(pl.Int32))
+    return Numbered(users, table, interactions.by_user({"user": numbers, "item": items})), dropped
 
 
-def _sizes(interactions: pl.DataFrame) -> tuple[int, int]:
-    """How many users and interactions."""
-    return interactions["user_id"].n_unique(), interactions.height
+def _write(folder: Path, numbered: Numbered, dataset: Dataset, options: Prepare) -> tuple[pl.DataFrame, Counter[str]]:
+    """Write all tables or, when one cannot be written, none. Returns the split, and `repeats_and_ties`."""
+    ends: list[pl.DataFrame] = []
+    found: Counter[str] = Counter()
 
+    def sorted_parts() -> Iterator[pl.DataFrame]:
+        for part in numbered.parts:
+            table = splits.ordered(part, numbered.users, numbered.items["item_id"], dataset.ties, options.seed)
+            ends.append(splits.leave_one_out(table, numbered.users, options.confirm_share, options.seed))
+            found.update(repeats_and_ties(table))
+            yield table
 
-def _write(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    """Write all tables or, when one cannot be written, none."""
     with ExitStack() as all_or_none:
-        for key, frame in tables.items():
-            unfinished = all_or_none.enter_context(written_whole(folder / f"{key}.parquet"))
-            put_parquet(unfinished, frame)
+
+        def put(name: str, table: pl.DataFrame | pl.LazyFrame) -> None:
+            put_parquet(all_or_none.enter_context(written_whole(folder / f"{name}.parquet")), table)
+
+        put("items", numbered.items)
+        put("interactions", streamed(sorted_parts(), PREPARED))
+        split = pl.concat(ends, rechunk=True)
+        put("split", split)
+    return split, found
 
 
 def _tell(name: str, dataset: Dataset, summary: dict[str, Any]) -> None:

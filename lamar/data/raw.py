@@ -6,14 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from lamar.errors import LamarError
 
-# An id costs 4 bytes a row, and its text is held once.
-INTERACTIONS = {"user_id": pl.Categorical, "item_id": pl.Categorical, "timestamp": pl.Int64}
+if TYPE_CHECKING:
+    from lamar.data.interactions import Interactions
+
+# An id costs 4 bytes a row, and its text is held once; users and items are counted apart.
+INTERACTIONS = {
+    "user_id": pl.Categorical(pl.Categories("user_id", "lamar")),
+    "item_id": pl.Categorical(pl.Categories("item_id", "lamar")),
+    "timestamp": pl.Int64,
+}
 LATEST = 1 << 62  # seconds; a larger number is no time
 CHUNK_ROWS = 20_000  # rows held as Python objects at a time: 4 MB of interactions, 40 MB of items with descriptions
 
@@ -55,21 +62,16 @@ class Raw:
     """A catalogue as read.
 
     items: item_id and one text column per attribute ('' when missing), `description` when the source has one.
-    interactions: user_id, item_id (categorical), timestamp (i64, seconds), in the order of the file.
+    interactions: of `items`, in the order of the file.
     dropped: how many items or interactions were left out, by reason.
     storylines: what was joined of a file of storylines, when there is one.
     """
 
     items: pl.DataFrame
-    interactions: pl.DataFrame
+    interactions: Interactions
     tallies: list[Tally]
     dropped: dict[str, int]
     storylines: dict[str, Any] = field(default_factory=dict)
-
-    def take_interactions(self) -> pl.DataFrame:
-        """The interactions, which are then no longer held here: there may be no room for them and for what follows."""
-        taken, self.interactions = self.interactions, self.interactions.clear()
-        return taken
 
 
 def frame_of(rows: Iterable[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:
@@ -90,13 +92,3 @@ def without_untitled(items: pl.DataFrame, title: str) -> tuple[pl.DataFrame, pl.
     """The items that have a title, and the ids of those that have none."""
     untitled = pl.col(title) == ""
     return items.filter(~untitled), items.filter(untitled)["item_id"]
-
-
-def of_known_items(
-    interactions: pl.DataFrame, items: pl.DataFrame, untitled: pl.Series
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The interactions with `items`, and how many were left out because the item is unknown or has no title."""
-    known = interactions.filter(pl.col("item_id").is_in(items["item_id"].implode()))
-    no_title = interactions.filter(pl.col("item_id").is_in(untitled.implode())).height
-    unknown = interactions.height - known.height - no_title
-    return known, {"interactions_item_without_title": no_title, "interactions_unknown_item": unknown}

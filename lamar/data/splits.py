@@ -20,41 +20,35 @@ def share(purpose: str, seed: int, names: pl.Series) -> pl.Series:
     return pl.Series(names.name, np.fromiter(shares, dtype=np.float64, count=len(names)))
 
 
-def sampled(interactions: pl.DataFrame, keep: float, seed: int) -> pl.DataFrame:
-    """The interactions of a seeded share `keep` of the users."""
-    if keep == 1:
-        return interactions
-    users = interactions["user_id"].unique()
-    kept = users.filter(share("sample", seed, users) < keep)
-    return interactions.filter(pl.col("user_id").is_in(kept.implode()))
+def sampled(users: pl.Series, keep: float, seed: int) -> np.ndarray:
+    """Which users, by their ids, are in a seeded share `keep` of them."""
+    return (share("sample", seed, users) < keep).to_numpy() if keep < 1 else np.ones(len(users), dtype=bool)
 
 
-def numbered(interactions: pl.DataFrame, items: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
-    """Number users and items from 0 in the order of their ids.
+def numbered(ids: pl.Series, kept: np.ndarray) -> tuple[pl.Series, np.ndarray]:
+    """Number the ids that are `kept` from 0, in their order.
 
-    Returns interactions (user, item i32; timestamp) in the order given, the ids of the users, and items (item i32,
-    item_id, attributes...).
+    Returns them in that order, and the number (i32) of each of `ids`, -1 where it is not kept.
     """
-    users = interactions["user_id"].unique().cast(pl.String).sort()
-    items = items.sort("item_id").with_row_index("item").with_columns(pl.col("item").cast(pl.Int32))
-    numbers = [  # an id among the sorted ones is its number, and there is no table to join
-        pl.col(f"{name}_id").cast(pl.Enum(ids)).to_physical().cast(pl.Int32).alias(name)
-        for name, ids in (("user", users), ("item", items["item_id"]))
-    ]
-    return interactions.select(*numbers, "timestamp"), users, items
+    codes = np.flatnonzero(kept)
+    codes = codes[ids.gather(codes).arg_sort().to_numpy()]
+    numbers = np.full(len(ids), -1, dtype=np.int32)
+    numbers[codes] = np.arange(len(codes))
+    return ids.gather(codes), numbers
 
 
 def ordered(
-    interactions: pl.DataFrame, users: pl.Series, items: pl.DataFrame, ties: Literal["file", "shuffle"], seed: int
+    interactions: pl.DataFrame, users: pl.Series, items: pl.Series, ties: Literal["file", "shuffle"], seed: int
 ) -> pl.DataFrame:
     """Sort by user, then time, and add `position` (i32, from 0 within the user).
 
-    All as `numbered` gives them. Equal times stay as in the file, or are shuffled by a seed, whatever the file's order.
+    interactions: user, item (i32), timestamp; users, items: the ids by these numbers. Equal times stay as in the file,
+    or are shuffled by a seed, whatever the file's order.
     """
     if ties == "file":
         sorted_ = interactions.sort("user", "timestamp", maintain_order=True)
     else:
-        pairs = users.gather(interactions["user"]) + "\t" + items["item_id"].gather(interactions["item"])
+        pairs = users.gather(interactions["user"]) + "\t" + items.gather(interactions["item"])
         shuffled = interactions.with_columns(share("ties", seed, pairs).alias("tie"))
         sorted_ = shuffled.sort("user", "timestamp", "tie", "item").drop("tie")
     return sorted_.with_columns(position=pl.int_range(pl.len(), dtype=pl.Int32).over("user"))
@@ -63,14 +57,13 @@ def ordered(
 def leave_one_out(interactions: pl.DataFrame, users: pl.Series, confirm_share: float, seed: int) -> pl.DataFrame:
     """One row per user: user, user_id, train (number of training interactions), validation and test (items), fold.
 
-    `interactions` as `ordered` gives them, at least 3 per user; `users` their ids.
+    `interactions` as `ordered` gives them, at least 3 per user; `users`: ids by their numbers.
     """
     ends = interactions.group_by("user", maintain_order=True).agg(
         train=(pl.len() - 2).cast(pl.Int32),
         validation=pl.col("item").get(-2),
         test=pl.col("item").get(-1),
     )
-    confirm = pl.when(share("fold", seed, users) < confirm_share)
-    return ends.insert_column(1, users.alias("user_id")).with_columns(
-        fold=confirm.then(pl.lit("confirm")).otherwise(pl.lit("explore"))
-    )
+    ids = users.gather(ends["user"]).alias("user_id")
+    confirm = pl.when(share("fold", seed, ids) < confirm_share)
+    return ends.insert_column(1, ids).with_columns(fold=confirm.then(pl.lit("confirm")).otherwise(pl.lit("explore")))

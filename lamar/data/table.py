@@ -9,14 +9,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
-from lamar.data.jsonlines import broken
+from lamar.data.interactions import Interactions
+from lamar.data.jsonlines import LONGEST, broken
 from lamar.data.jsonlines import records as json_records
-from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, of_known_items, one_line, without_untitled
+from lamar.data.raw import INTERACTIONS, LATEST, Raw, Tally, frame_of, one_line, without_untitled
 from lamar.errors import LamarError
 from lamar.params import Dataset
 
@@ -33,8 +35,9 @@ def read(folder: Path, dataset: Dataset) -> Raw:
     items = _items(paths[0], dataset, tallies[0])
     interactions = _interactions(paths[1], dataset, tallies[1])
     items, untitled = without_untitled(items, dataset.attributes[0])
-    interactions, dropped = of_known_items(interactions, items, untitled)
-    return Raw(items, interactions, tallies, {"items_without_title": len(untitled), **dropped})
+    kept = Interactions([interactions], folder)
+    dropped = kept.keep_items(items, untitled)
+    return Raw(items, kept, tallies, {"items_without_title": len(untitled), **dropped})
 
 
 def _items(path: Path, dataset: Dataset, tally: Tally) -> pl.DataFrame:
@@ -117,7 +120,7 @@ def _csv_records(path: Path, separator: str, tally: Tally) -> Iterator[tuple[int
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=separator)
+            reader = csv.DictReader(_lines(file, path), delimiter=separator)
             for record in reader:
                 tally.total += 1
                 if None in record or None in record.values():  # a longer or a shorter row than the header
@@ -132,6 +135,14 @@ def _csv_records(path: Path, separator: str, tally: Tally) -> Iterator[tuple[int
         raise LamarError(
             f"{path}:{reader.line_num}: not valid CSV ({error}); look for an open quotation mark"
         ) from None
+
+
+def _lines(file: IO[str], path: Path) -> Iterator[str]:
+    """Yield the lines. Raises LamarError for one that is longer than any of a table: a tiny gzip can hold gigabytes."""
+    for number, line in enumerate(iter(partial(file.readline, LONGEST), ""), start=1):
+        if len(line) == LONGEST and line[-1] not in "\r\n":
+            raise LamarError(f"{path}:{number}: a line of more than {LONGEST:,} characters; shorten it or leave it out")
+        yield line
 
 
 def _parquet_records(path: Path, tally: Tally) -> Iterator[tuple[int, Record]]:

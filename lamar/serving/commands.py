@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from lamar.console import progress, say, user_errors
 from lamar.errors import LamarError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from lamar.serving.recommender import Recommender
 
 FILE = click.Path(path_type=Path)
@@ -79,18 +81,32 @@ def recommend(
 
 
 def _recommend_to_many(recommender: Recommender, users: Path, out: Path, k: int, repeat: bool) -> None:
-    """Write user, rank, item_id, title and score."""
-    from lamar.files import write_parquet
-    from lamar.serving.tables import read_histories
+    """Write user, rank, item_id, title and score, of some users at a time."""
+    from lamar.files import put_parquet, streamed, written_whole
+    from lamar.serving.recommender import OF_USERS
+    from lamar.serving.tables import count_rows, read_histories
 
-    asked = read_histories(users)
-    with progress() as bar:
-        task = bar.add_task("recommending", total=len(asked), note="users")
-        found = recommender.recommend(
-            asked["history"].to_list(), k, repeat=repeat, seen=lambda rows: bar.update(task, advance=rows)
-        )
-    write_parquet(out, found.select(asked["user"][found["row"]], "rank", "item_id", "title", "score"))
-    say(f"{out}: {len(found):,} recommendations for {len(asked):,} users")
+    total, written = count_rows(users), 0
+
+    def recommended() -> Iterator[pl.DataFrame]:
+        nonlocal written
+        done = 0
+        for asked in read_histories(users):
+            found = recommender.recommend(
+                asked["history"].to_list(),
+                k,
+                repeat=repeat,
+                first=done,
+                seen=lambda rows: bar.update(task, advance=rows),
+            )
+            done += len(asked)
+            written += len(found)
+            yield found.with_columns(asked["user"][found["row"]]).select(*OF_USERS)
+
+    with progress() as bar, written_whole(out) as unfinished:
+        task = bar.add_task("recommending", total=total, note="users")
+        put_parquet(unfinished, streamed(recommended(), OF_USERS))
+    say(f"{out}: {written:,} recommendations for {total:,} users")
 
 
 @click.command()

@@ -15,6 +15,7 @@ from lamar.training import fit
 
 SHOWN = 5  # ids that an error names
 RANKED = {"row": pl.Int64, "rank": pl.Int32, "item": pl.Int64, "score": pl.Float32}
+OF_USERS = {"user": pl.String, "rank": pl.Int32, "item_id": pl.String, "title": pl.String, "score": pl.Float32}
 History = Sequence[str]
 """Item ids, oldest first."""
 
@@ -34,16 +35,17 @@ class Recommender:
         k: int,
         *,
         repeat: bool = False,
+        first: int = 0,
         seen: Callable[[int], None] = lambda rows: None,
     ) -> pl.DataFrame:
         """The `k` best items for each history, or all when there are fewer; of equal scores the first in the catalogue.
 
         Columns: row (of `histories`), rank (from 1), item_id, title, score (float32: a count, a logit or a cosine, to
-        be compared within one row alone). Items of the history are left out unless `repeat`. `seen` is told how many
-        more rows are done. Raises LamarError naming the ids that are unknown, or a row without a history where the
-        model needs one.
+        be compared within one row alone). Items of the history are left out unless `repeat`. `first`: how many
+        histories were before these, for errors; `seen` is told how many more rows are done. Raises LamarError naming
+        the ids that are unknown, or a row without a history where the model needs one.
         """
-        numbers = self._known(histories)
+        numbers = self._known(histories, first)
         ranked = self._ranked(numbers, k, repeat, seen) if numbers else ()
         table = pl.concat([pl.DataFrame(schema=RANKED), *ranked]).sort("row", "rank")
         named = table.hstack(self._trained.items[table["item"]])
@@ -67,7 +69,7 @@ class Recommender:
                 yield pl.DataFrame(columns, schema_overrides=RANKED)
                 seen(len(rows))
 
-    def _known(self, histories: Sequence[History]) -> list[np.ndarray]:
+    def _known(self, histories: Sequence[History], first: int) -> list[np.ndarray]:
         """Histories as item numbers."""
         unknown = dict.fromkeys(item for history in histories for item in history if item not in self._numbers)
         if unknown:
@@ -77,7 +79,7 @@ class Recommender:
         empty = next((row for row, history in enumerate(histories) if not history), None)
         if empty is not None and not LOADERS[self._trained.run.model].no_history:
             raise LamarError(
-                f"history {empty + 1} is empty, of which {self._trained.name} has learned nothing; "
+                f"history {first + empty + 1} is empty, of which {self._trained.name} has learned nothing; "
                 "name an item, or recommend by popularity"
             )
         return [np.array([self._numbers[item] for item in history], np.int64) for history in histories]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import polars as pl
 from lamar.data.raw import one_line
 from lamar.errors import LamarError
 
-READERS = {
-    ".csv": partial(pl.read_csv, infer_schema=False),  # an id like 007 stays what it is
-    ".jsonl": pl.read_ndjson,
-    ".parquet": pl.read_parquet,
+SCANNERS = {
+    ".csv": partial(pl.scan_csv, infer_schema=False),  # an id like 007 stays what it is
+    ".jsonl": pl.scan_ndjson,
+    ".parquet": pl.scan_parquet,
 }
+BATCH = 10_000  # users that are read at a time
 
 
 def split_ids(text: str) -> list[str]:
@@ -23,13 +25,25 @@ def split_ids(text: str) -> list[str]:
     return [item for part in text.split(",") if (item := part.strip())]
 
 
-def read_histories(path: Path) -> pl.DataFrame:
-    """Columns: user, history (list of item ids, oldest first), both text.
+def count_rows(path: Path) -> int:
+    """How many rows a file has. Raises LamarError when it cannot be read."""
+    with _told(path):
+        return _scan(path, []).select(pl.len()).collect().item()
+
+
+def read_histories(path: Path) -> Iterator[pl.DataFrame]:
+    """Yield the users of a file, BATCH at a time. Columns: user, history (list of item ids, oldest first), both text.
 
     In the file a history is a list, or, as csv has none, ids separated by commas. Raises LamarError naming the file and
     what is wrong with it.
     """
-    table = _read(path, ["user", "history"])
+    with _told(path):
+        batches = _scan(path, ["user", "history"]).collect_batches(chunk_size=BATCH)
+        for batch in batches:
+            yield _histories(path, batch)
+
+
+def _histories(path: Path, table: pl.DataFrame) -> pl.DataFrame:
     if isinstance(table.schema["history"], pl.List):
         histories = table["history"].fill_null([]).list.drop_nulls()
     else:
@@ -46,7 +60,8 @@ def read_new_items(path: Path, item_id: str, attributes: Sequence[str]) -> pl.Da
     `item_id`: what the file calls the ids. Raises LamarError when it or one of `attributes` is no column, when an id is
     missing or there twice.
     """
-    table = _read(path, [item_id, *attributes])
+    with _told(path):
+        table = _scan(path, [item_id, *attributes]).collect()
     if item_id != "item_id" and "item_id" in table.columns:
         raise LamarError(f"{path}: the ids are in {item_id!r}, as in your table; leave out the column 'item_id'")
     table = table.rename({item_id: "item_id"}).with_columns(pl.selectors.list().list.join(", ", ignore_nulls=True))
@@ -69,22 +84,30 @@ def texts_of(new: pl.DataFrame, columns: Sequence[str], attributes: Sequence[str
     return new.with_columns(pl.lit("").alias(name) for name in signals if name not in new.columns).select(columns)
 
 
-def _read(path: Path, needed: Sequence[str]) -> pl.DataFrame:
-    if path.suffix not in READERS:
-        raise LamarError(f"{path}: unknown format; use {', '.join(READERS)}")
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Make one line of what polars says of a file."""
     try:
-        table = READERS[path.suffix](path)
+        yield
     except FileNotFoundError:
         raise LamarError(f"{path}: no such file") from None
     except pl.exceptions.PolarsError as error:
         raise LamarError(f"{path}: not readable ({str(error).splitlines()[0]})") from None
-    absent = next((name for name in needed if name not in table.columns), None)
+
+
+def _scan(path: Path, needed: Sequence[str]) -> pl.LazyFrame:
+    """The columns of a file that are text, or lists of it, among them those that are `needed`."""
+    if path.suffix not in SCANNERS:
+        raise LamarError(f"{path}: unknown format; use {', '.join(SCANNERS)}")
+    table = SCANNERS[path.suffix](path)
+    schema = table.collect_schema()
+    absent = next((name for name in needed if name not in schema), None)
     if absent is not None:
-        raise LamarError(f"{path}: no column {absent!r}; it has {', '.join(table.columns)}")
+        raise LamarError(f"{path}: no column {absent!r}; it has {', '.join(schema)}")
     for name in needed:
-        if _as_text(table.schema[name]) is None:
-            raise LamarError(f"{path}: column {name!r} is {table.schema[name]}; give text, numbers or lists of them")
-    kinds = {name: kind for name, dtype in table.schema.items() if (kind := _as_text(dtype)) is not None}
+        if _as_text(schema[name]) is None:
+            raise LamarError(f"{path}: column {name!r} is {schema[name]}; give text, numbers or lists of them")
+    kinds = {name: kind for name, dtype in schema.items() if (kind := _as_text(dtype)) is not None}
     return table.select(pl.col(name).cast(kind) for name, kind in kinds.items())
 
 

@@ -11,7 +11,7 @@ import pytest
 from catalogues import make_dataset
 from test_movielens import FILMS, MOVIELENS, TITLES
 
-from lamar.data import downloads, jsonlines, movielens
+from lamar.data import downloads, jsonlines, movielens, table
 from lamar.data.downloads import Unavailable, _extract
 from lamar.data.raw import Tally
 from lamar.data.sources import fetch_dataset
@@ -97,3 +97,19 @@ def test_a_line_without_end_is_read_in_pieces(tmp_path: Path, monkeypatch: pytes
     tally = Tally(str(path))
     assert [record for _, record in jsonlines.records(path, tally)] == [{"good": 1}, {"good": 2}]
     assert tally.reasons == {"not a JSON object": 6}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_line_of_an_own_table_without_end(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "LONGEST", 1000)
+    path = tmp_path / "items.csv.gz"
+
+    def records(length: int) -> list[dict[str, str]]:
+        path.write_bytes(gzip.compress(f"item,title\n1,{'x' * (length - 2)}{end}".encode()))
+        return [record for _, record in table.records(path, Tally(str(path)))]
+
+    assert records(999 - len(end)) == [{"item": "1", "title": "x" * (997 - len(end))}]
+    if end:
+        assert len(records(1000 - len(end))[0]["title"]) == 998 - len(end)
+    with pytest.raises(LamarError, match=r"items\.csv\.gz:2: a line of more than 1,000 characters; shorten it or"):
+        records(5000)

@@ -53,6 +53,38 @@ def test_many_users(shop, kind):
     assert found["item_id"][0] == IDS[3]
 
 
+def test_users_are_read_a_few_at_a_time(shop, monkeypatch):
+    histories = [IDS[start : start + 3] for start in range(7)]
+
+    def written(k="3"):
+        pl.DataFrame({"user": [f"u{n}" for n in range(len(histories))], "history": histories}).write_parquet(
+            "users.parquet"
+        )
+        done = recommend("--users", "users.parquet", "--out", "found.parquet", "-k", k)
+        return done, pl.read_parquet("found.parquet")
+
+    _, whole = written()
+    monkeypatch.setattr("lamar.serving.tables.BATCH", 2)
+    done, parts = written()
+    assert "found.parquet: 21 recommendations for 7 users" in done.stderr
+    assert parts.drop("score").equals(whole.drop("score"))
+    assert parts["score"].to_list() == pytest.approx(whole["score"].to_list(), rel=1e-5)
+    for bad, complaint in (([], "history 6 is empty"), (["lamp"], "1 unknown item id(s): 'lamp'")):
+        histories[5] = bad
+        done, left = written(k="1")
+        assert done.exit_code == 1
+        assert done.stderr.splitlines()[-1].startswith(f"error: {complaint}")
+        assert left.equals(parts)
+    assert [path.name for path in shop.glob(".found*")] == []
+
+
+def test_a_file_without_users(shop):
+    (shop / "users.csv").write_text("user,history\n")
+    done = recommend("--users", "users.csv", "--out", "found.parquet")
+    assert "0 recommendations for 0 users" in done.stderr
+    assert pl.read_parquet("found.parquet").columns == ["user", "rank", "item_id", "title", "score"]
+
+
 def test_new_items_by_the_columns_of_an_own_table(shop):
     row = {"sku": ["new"], **texts([4])}
     pl.DataFrame(row).write_csv("new.csv")

@@ -11,6 +11,10 @@ from lamar.serving.tables import read_histories, read_new_items, texts_of
 USERS = {"user": ["ann", "007", "cleo"], "history": [["1", "2"], ["03"], []]}
 
 
+def histories(path):
+    return pl.concat(read_histories(path))
+
+
 def write(path, columns):
     if path.suffix == ".csv":
         texts = {name: [",".join(v) if isinstance(v, list) else v for v in values] for name, values in columns.items()}
@@ -25,12 +29,12 @@ def write(path, columns):
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_histories(tmp_path, kind):
-    table = read_histories(write(tmp_path / f"users.{kind}", USERS))
+    table = histories(write(tmp_path / f"users.{kind}", USERS))
     assert table.to_dict(as_series=False) == USERS
 
 
 def test_ids_that_are_numbers(tmp_path):
-    table = read_histories(write(tmp_path / "users.jsonl", {"user": [7], "history": [[50, 172]]}))
+    table = histories(write(tmp_path / "users.jsonl", {"user": [7], "history": [[50, 172]]}))
     assert table.rows() == [("7", ["50", "172"])]
 
 
@@ -54,9 +58,9 @@ def test_ids_that_name_no_item(tmp_path, ids, complaint):
 
 
 def test_histories_of_fixed_length(tmp_path):
-    histories = pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2))
-    pl.DataFrame({"user": ["a"], "history": histories}).write_parquet(tmp_path / "users.parquet")
-    assert read_histories(tmp_path / "users.parquet").rows() == [("a", ["1", "2"])]
+    lists = pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2))
+    pl.DataFrame({"user": ["a"], "history": lists}).write_parquet(tmp_path / "users.parquet")
+    assert histories(tmp_path / "users.parquet").rows() == [("a", ["1", "2"])]
 
 
 def test_lists_of_numbers_are_text_and_what_is_neither_is_left_out(tmp_path):
@@ -76,7 +80,7 @@ def test_lists_of_numbers_are_text_and_what_is_neither_is_left_out(tmp_path):
 def test_histories_of_another_kind_are_refused(tmp_path, lines, complaint):
     (tmp_path / "users.jsonl").write_text("\n".join(lines))
     with pytest.raises(LamarError, match=complaint):
-        read_histories(tmp_path / "users.jsonl")
+        histories(tmp_path / "users.jsonl")
 
 
 def test_ids_in_two_columns_are_refused(tmp_path):
@@ -107,4 +111,4 @@ def test_a_file_that_cannot_be_read(tmp_path, name, content, complaint):
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(LamarError, match=f"{name}: {complaint}"):
-        read_histories(tmp_path / name)
+        histories(tmp_path / name)
