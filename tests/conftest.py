@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import tiny_llm as tiny
+import torch
 
 from lamar.params import LocalGenerator
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Triton's interpreter; it is read when Triton is imported
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "saw", "drill", "cut", "x"]  # of the encoder
 
@@ -15,8 +20,6 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "saw", "drill", "cut", "x"]  #
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Models as small as the tests' spend their time waiting for a second thread."""
-    import torch
-
     torch.set_num_threads(1)
 
 
@@ -41,7 +44,6 @@ def tiny_llm(
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny real text encoder, in the three files of a backbone."""
-    import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
 

@@ -217,7 +217,8 @@ def test_the_answers_of_the_project_answer_todays_questions(request: pytest.Fixt
 
     root = request.config.rootpath
     params = load(root / "params.yaml")
-    shipped = sorted((root / generate.SHIPPED).glob("*/*.jsonl"))
+    files = sorted((root / generate.SHIPPED).glob("*/*.jsonl"))
+    shipped = [path for path in files if path.stem in params.generators]  # the others are TAXREC's
     assert shipped
     for path in shipped:
         dataset, writer = params.datasets[path.parent.name], params.generators[path.stem]
