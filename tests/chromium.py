@@ -55,12 +55,6 @@ class Page:
         self.call("Page.navigate", url=address)
         self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
 
-    def reload(self) -> None:
-        """Load the page once more, and wait until it is there."""
-        self.run("window.left = true")
-        self.call("Page.reload")
-        self.wait_for("!window.left && document.readyState === 'complete'")
-
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)

@@ -34,14 +34,15 @@ def test_a_person_rates_reloads_goes_on_exports_and_the_file_is_read(tmp_path: P
     written.write_text(sheet_page("tiny", "writer", SHEET), encoding="utf-8")
     with chromium(tmp_path) as page:
         page.open(written.as_uri())
-        until_kept(page)
         assert page.run("document.title") == "Rate signals: tiny, writer"
         assert page.run("document.querySelector('dd').textContent") == HOSTILE
         for key in ("1", "5"):
             page.press(key)
         assert page.run(PLACE) == "Item 2 of 3"
         page.press("0")
-        page.reload()
+        time.sleep(1)  # Chromium hands its storage over a moment later, which nobody who leaves a page outruns
+        page.open("about:blank#elsewhere")
+        page.open(written.as_uri())
         goes_on(page)
         assert page.run(LOW_CONTRAST) == []
         page.run("document.getElementById('export').click()")
@@ -52,16 +53,6 @@ def test_a_person_rates_reloads_goes_on_exports_and_the_file_is_read(tmp_path: P
     filled.rename(folder / "ann.csv")
     (ann,) = read_raters(folder, SHEET)
     assert ann.answers == {"relevancy": [1, 0, 0.5], "usefulness": [0.5, 1, 0]}
-
-
-def until_kept(page: Page) -> None:
-    """A browser that was started a moment ago with an empty profile forgets what the first page stores."""
-    ends = time.monotonic() + 60
-    while not page.run("localStorage.getItem('kept')"):
-        assert time.monotonic() < ends, "nothing is kept"
-        page.run("localStorage.setItem('kept', 'yes')")
-        time.sleep(0.5)
-        page.reload()
 
 
 def goes_on(page: Page) -> None:
