@@ -27,15 +27,21 @@ def _rows_of(table, rows, real, stride, sizes, size):
 
 
 @triton.jit
-def _window(rows, real, firsts, lasts, WINDOW: tl.constexpr):
-    """Where the CLS of each row lies, and the first and the last token of its window.
+def _block(firsts, lasts, tokens, WINDOW: tl.constexpr, ROWS: tl.constexpr, NEAR: tl.constexpr):
+    """A program's tokens and those near them.
 
-    CLS is outside of every window and has none: the first is then behind the last.
+    Returns the tokens and whether they are there, (rows,) each; those near and whether they are there, (near,); where
+    the CLS of each row lies, and the first and the last token of its window. CLS is outside of every window and has
+    none: the first is then behind the last.
     """
+    start = tl.program_id(0) * ROWS
+    rows, near = start + tl.arange(0, ROWS), start - WINDOW + tl.arange(0, NEAR)
+    real = rows < tokens
     first = tl.load(firsts + rows, real, other=0)
     last = tl.load(lasts + rows, real, other=-1)
-    last = tl.where(rows == first, -1, tl.minimum(last, rows + WINDOW))
-    return first, tl.maximum(first + 1, rows - WINDOW), last
+    begin = tl.maximum(first + 1, rows - WINDOW)
+    end = tl.where(rows == first, -1, tl.minimum(last, rows + WINDOW))
+    return rows, real, near, (near >= 0) & (near < tokens), first, begin, end
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -48,12 +54,10 @@ def attend(
 
     scale: of the scores, which are logarithms to the base 2, as are log_totals: a GPU has no other exponential.
     """
-    start, head = tl.program_id(0) * ROWS, tl.program_id(1)
+    head = tl.program_id(1)
     width = HEADS * size
     sizes = tl.arange(0, SIZE)
-    rows, near = start + tl.arange(0, ROWS), start - WINDOW + tl.arange(0, NEAR)
-    real, near_real = rows < tokens, (near >= 0) & (near < tokens)
-    first, begin, end = _window(rows, real, firsts, lasts, WINDOW)
+    rows, real, near, near_real, first, begin, end = _block(firsts, lasts, tokens, WINDOW, ROWS, NEAR)
     base = qkv + head * size
     query = _rows_of(base, rows, real, 3 * width, sizes, size)
     key = _rows_of(base + width, near, near_real, 3 * width, sizes, size)
@@ -91,12 +95,10 @@ def attend_query_gradient(
     Written for the other kernels, (tokens, heads) each: deltas, given . pooled; cls_given, the gradient of the product
     with the key of CLS; cls_kept, the weight of CLS.
     """
-    start, head = tl.program_id(0) * ROWS, tl.program_id(1)
+    head = tl.program_id(1)
     width = HEADS * size
     sizes = tl.arange(0, SIZE)
-    rows, near = start + tl.arange(0, ROWS), start - WINDOW + tl.arange(0, NEAR)
-    real, near_real = rows < tokens, (near >= 0) & (near < tokens)
-    first, begin, end = _window(rows, real, firsts, lasts, WINDOW)
+    rows, real, near, near_real, first, begin, end = _block(firsts, lasts, tokens, WINDOW, ROWS, NEAR)
     base = qkv + head * size
     query = _rows_of(base, rows, real, 3 * width, sizes, size)
     key = _rows_of(base + width, near, near_real, 3 * width, sizes, size)
@@ -143,12 +145,10 @@ def attend_key_gradient(
 
     These are the tokens in their own windows.
     """
-    start, head = tl.program_id(0) * ROWS, tl.program_id(1)
+    head = tl.program_id(1)
     width = HEADS * size
     sizes = tl.arange(0, SIZE)
-    rows, near = start + tl.arange(0, ROWS), start - WINDOW + tl.arange(0, NEAR)
-    real, near_real = rows < tokens, (near >= 0) & (near < tokens)
-    _, begin, end = _window(rows, real, firsts, lasts, WINDOW)
+    rows, real, near, near_real, _, begin, end = _block(firsts, lasts, tokens, WINDOW, ROWS, NEAR)
     base = qkv + head * size
     key = _rows_of(base + width, rows, real, 3 * width, sizes, size)
     value = _rows_of(base + 2 * width, rows, real, 3 * width, sizes, size)

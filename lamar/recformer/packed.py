@@ -6,7 +6,6 @@ PyTorch knows the two attentions as operations of its own, so that it can compil
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.nn import functional
 
 from lamar.errors import LamarError
 from lamar.recformer import kernels
+from lamar.recformer.attention import OfCls
 
 ROWS = 64  # tokens in a block: with windows of 32 to each side a block of queries meets 128 keys
 CHUNK = 128  # columns of the hidden states at once
@@ -54,9 +54,7 @@ class Packed:
         alike = tokens.new_zeros(len(self.starts), 1, tokens.shape[-1])  # equal scores, so equal weights
         return pool_of_cls(tokens, alike, self.starts, self.lengths, _no_seed(tokens), 0.0)[0][:, 0]
 
-    def attend(
-        self, tokens: Tensor, projections: list[nn.Linear], heads: int, rate: float, of_cls: Callable[[], Tensor]
-    ) -> Tensor:
+    def attend(self, tokens: Tensor, projections: list[nn.Linear], heads: int, rate: float, of_cls: OfCls) -> Tensor:
         """As of `Padded`, (tokens, hidden) -> the same shape; the three projections are one matrix product."""
         weight = torch.cat([projection.weight for projection in projections])
         bias = torch.cat([projection.bias for projection in projections])

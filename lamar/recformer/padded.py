@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamar.recformer.attention import OfCls
 from lamar.training.dropout import dropout
 
 
@@ -61,9 +61,7 @@ class Padded:
         """The mean over each user's own tokens: (users, width, hidden) -> (users, hidden)."""
         return (tokens * self.real[..., None]).sum(1) / self.lengths[:, None]
 
-    def attend(
-        self, tokens: Tensor, projections: list[nn.Linear], heads: int, rate: float, of_cls: Callable[[], Tensor]
-    ) -> Tensor:
+    def attend(self, tokens: Tensor, projections: list[nn.Linear], heads: int, rate: float, of_cls: OfCls) -> Tensor:
         """Local attention of all tokens but CLS, whose row is `of_cls`: (users, width, hidden) -> the same shape.
 
         projections: to queries, keys and values; `rate` of dropout. CLS is asked for last: its dropout is drawn last.
