@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamar.baselines.sequence import chunks, padded
-from lamar.baselines.unisrec import TEMPERATURE, Unisrec, cosines
+from lamar.baselines.unisrec import Unisrec, sharpened_cosines
 from lamar.training.examples import draw
 
 # As published (section 3.1.4 and the authors' configuration).
@@ -96,5 +96,5 @@ def contrast(rows: Tensor, columns: Tensor, targets: Tensor) -> Tensor:
     """
     own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     others_of_the_same = (targets[:, None] == targets) & ~own
-    logits = (cosines(rows, columns) / TEMPERATURE).masked_fill(others_of_the_same, float("-inf"))
+    logits = sharpened_cosines(rows, columns).masked_fill(others_of_the_same, float("-inf"))
     return functional.cross_entropy(logits, torch.arange(len(rows), device=rows.device))

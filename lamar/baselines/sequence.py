@@ -57,8 +57,8 @@ class SequenceModel(nn.Module):
         raise NotImplementedError
 
     def logits(self, states: Tensor, vectors: Tensor) -> Tensor:
-        """Scores (rows, items) of all items from states (rows, hidden) and `vectors`."""
-        return states @ vectors[: self._items].T
+        """Scores float32 (rows, items) of all items from states (rows, hidden) and `vectors`."""
+        return products(states, vectors[: self._items])
 
     def batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Windows of `max_items + 1` items that cover every training sequence, cut anew at random every epoch."""
@@ -110,6 +110,15 @@ class SequenceModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.position.weight.device
+
+
+def products(rows: Tensor, columns: Tensor) -> Tensor:
+    """Inner products float32 (rows, columns) of (rows, hidden) and (columns, hidden).
+
+    In float32 whatever the precision around it: in bfloat16 many items would tie.
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows.float() @ columns.float().T
 
 
 def chosen(places: np.ndarray) -> np.ndarray:

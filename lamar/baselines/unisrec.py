@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import normalize
 
-from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape
+from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape, products
 from lamar.training.dropout import Dropout
 
 # As published (section 3.1.4 and the authors' configuration).
@@ -71,7 +72,7 @@ class Unisrec(SequenceModel):
 
     def logits(self, states: Tensor, vectors: Tensor) -> Tensor:
         """Cosines (rows, items) divided by the temperature."""
-        return cosines(states, vectors[: self._items]) / TEMPERATURE
+        return sharpened_cosines(states, vectors[: self._items])
 
     def freeze_encoder(self) -> None:
         """Leave the Transformer as it is from now on: fine-tuning learns the adaptor alone (section 2.3)."""
@@ -95,6 +96,6 @@ class TransductiveUnisrec(Unisrec):
 FINE_TUNING: dict[str, type[Unisrec]] = {"inductive": Unisrec, "transductive": TransductiveUnisrec}
 
 
-def cosines(rows: Tensor, columns: Tensor) -> Tensor:
-    """(rows, hidden) and (columns, hidden) -> (rows, columns)."""
-    return functional.normalize(rows, dim=-1) @ functional.normalize(columns, dim=-1).T
+def sharpened_cosines(rows: Tensor, columns: Tensor) -> Tensor:
+    """(rows, hidden) and (columns, hidden) -> float32 (rows, columns): cosines divided by the temperature."""
+    return products(normalize(rows.float(), dim=-1) / TEMPERATURE, normalize(columns.float(), dim=-1))

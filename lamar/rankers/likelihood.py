@@ -78,12 +78,13 @@ def row_of(cases: Sequence[Case]) -> Row:
 
 
 def _seen(case: Case) -> Tensor | None:
-    """Which tokens a token of a case sees, bool (tokens, tokens); None: with one answer, all before it."""
+    """Which tokens of a case those of its answers see, bool (written, tokens); None: with one answer, all before it."""
     if len(case.answers) == 1:
         return None
     lengths = torch.tensor([len(case.question), *map(len, case.answers)])
     part = torch.arange(len(lengths)).repeat_interleave(lengths)  # of a token: 0 for the question, then its answer
-    return ((part[:, None] == part) | (part == 0)).tril()
+    first = len(case.question)
+    return ((part[first:, None] == part) | (part == 0)).tril(diagonal=first)
 
 
 def token_log_likelihoods(model: Any, row: Row) -> Tensor:

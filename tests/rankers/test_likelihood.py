@@ -78,9 +78,7 @@ def test_what_sees_what_by_hand():
     assert row.places.tolist() == [0, 1, 2, 3, 2, 0, 1]
     [(first, seen), second] = row.cases
     assert first == 5
-    assert seen.int().tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
+    assert seen.int().tolist() == [  # of the answers' tokens; the question's see what is before them
         [1, 1, 1, 0, 0],
         [1, 1, 1, 1, 0],
         [1, 1, 0, 0, 1],
