@@ -57,8 +57,8 @@ class SequenceModel(nn.Module):
         raise NotImplementedError
 
     def logits(self, states: Tensor, vectors: Tensor) -> Tensor:
-        """Scores float32 (rows, items) of all items from states (rows, hidden) and `vectors`."""
-        return products(states, vectors[: self._items])
+        """Scores (rows, items) of all items from states (rows, hidden) and `vectors`."""
+        return states @ vectors[: self._items].T
 
     def batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Windows of `max_items + 1` items that cover every training sequence, cut anew at random every epoch."""
@@ -88,7 +88,9 @@ class SequenceModel(nn.Module):
         for rows in by_length(lengths(histories), 4 * self._shape.batch):  # no gradients: more fit
             sequence = padded([histories[row] for row in rows], self._shape.max_items, self._items)
             last = self.states(*self.sent(sequence), vectors)[:, -1]
-            yield rows, self.logits(last, vectors).float()
+            with torch.autocast(last.device.type, enabled=False):  # in bfloat16 many items would tie
+                scored = self.logits(last.float(), vectors.float())
+            yield rows, scored
 
     def states(self, sequence: Tensor, vectors: Tensor) -> Tensor:
         """Ids (users, positions), histories at the right, and the `vectors` they name -> (users, positions, hidden)."""
@@ -110,15 +112,6 @@ class SequenceModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.position.weight.device
-
-
-def products(rows: Tensor, columns: Tensor) -> Tensor:
-    """Inner products float32 (rows, columns) of (rows, hidden) and (columns, hidden).
-
-    In float32 whatever the precision around it: in bfloat16 many items would tie.
-    """
-    with torch.autocast(rows.device.type, enabled=False):
-        return rows.float() @ columns.float().T
 
 
 def chosen(places: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import normalize
 
-from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape, products
+from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape
 from lamar.training.dropout import Dropout
 
 # As published (section 3.1.4 and the authors' configuration).
@@ -97,5 +97,9 @@ FINE_TUNING: dict[str, type[Unisrec]] = {"inductive": Unisrec, "transductive": T
 
 
 def sharpened_cosines(rows: Tensor, columns: Tensor) -> Tensor:
-    """(rows, hidden) and (columns, hidden) -> float32 (rows, columns): cosines divided by the temperature."""
-    return products(normalize(rows.float(), dim=-1) / TEMPERATURE, normalize(columns.float(), dim=-1))
+    """(rows, hidden) and (columns, hidden) -> float32 (rows, columns): cosines divided by the temperature.
+
+    In float32 whatever the precision around it: divided by it, bfloat16's error is no longer small.
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        return (normalize(rows.float(), dim=-1) / TEMPERATURE) @ normalize(columns.float(), dim=-1).T

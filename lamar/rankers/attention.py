@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 Seen = tuple[int, Tensor | None]
-"""Of a case: its tokens, and which of them its last ones see, bool (last ones, tokens). Those before them see themselves
-and what is before; with None all do."""
+"""Of a case: its tokens, and which of them its last ones see, bool (last ones, tokens). Those before, and with None
+all, see themselves and what is before them."""
 
 BY_CASE = "by_case"
 
