@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific pretrained others page screenshot test audit format clean
+.PHONY: help env repro converged scientific pretrained baselines others page screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -80,19 +80,29 @@ scientific: env ## train on Amazon's scientific products, 3 seeds each (two hour
 	for stage in propose generate signals; do python stages/$$stage.py scientific qwen-coder || exit 1; done
 	for features in original lamar placebo random-words description signal-only; do \
 	  runs="$$runs recformer-$$features-products"; done; \
-	for run in popularity sasrec $$runs; do \
+	for run in popularity sasrec-products $$runs; do \
 	  python stages/sequences.py scientific $$run && python stages/train.py scientific $$run && \
 	  python stages/evaluate.py scientific $$run || exit 1; done
 	for encoder in minilm mpnet; do python stages/embeddings.py scientific qwen-coder $$encoder || exit 1; done
 	python stages/diversity.py scientific qwen-coder
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
 
+baselines: env ## after `make scientific`: the other models on the same products, 3 seeds each (an hour and a half)
+	for features in original lamar placebo; do \
+	  runs="$$runs unisrec-$$features-products zesrec-$$features-products"; done; \
+	for run in bert4rec-products s3rec-original-products s3rec-lamar-products $$runs; do \
+	  python stages/sequences.py scientific $$run && python stages/encode.py scientific $$run && \
+	  python stages/train.py scientific $$run && python stages/evaluate.py scientific $$run || exit 1; done
+	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
+
 others: env ## and on video games and MovieLens-1M with storylines, 3 seeds each (three hours; committed is the first)
 	for dataset in games ml-1m-storylines; do \
 	  python stages/fetch.py $$dataset && python stages/prepare.py $$dataset && python stages/backbone.py minilm || exit 1; \
 	  for stage in propose generate signals; do python stages/$$stage.py $$dataset qwen-coder || exit 1; done; \
-	  for run in popularity sasrec recformer-original-products recformer-lamar-products; do \
-	    python stages/sequences.py $$dataset $$run && python stages/train.py $$dataset $$run && \
+	  case $$dataset in games) kind=;; *) kind=-films;; esac; \
+	  for run in popularity sasrec unisrec-original$$kind unisrec-lamar$$kind recformer-original-products recformer-lamar-products; do \
+	    python stages/sequences.py $$dataset $$run && python stages/encode.py $$dataset $$run && \
+	    python stages/train.py $$dataset $$run && \
 	    python stages/evaluate.py $$dataset $$run || exit 1; done; \
 	  python stages/embeddings.py $$dataset qwen-coder minilm && python stages/diversity.py $$dataset qwen-coder && \
 	  python stages/significance.py $$dataset && python stages/buckets.py $$dataset || exit 1; done

@@ -85,11 +85,10 @@ def wanted(seeds: int) -> Iterator[Job]:
         for source in runs
         for run in runs[source]
     }
-    known = params.load().runs
 
     def own(dataset: str, run: str, some: range) -> Iterator[Job]:
         changes = tuple(chosen.get(run, {}).items())
-        return (Job(dataset, run, seed, changes=changes) for seed in some if seed in known[run].seeds)
+        return (Job(dataset, run, seed, changes=changes) for seed in some)
 
     def theirs(dataset: str, model: str, some: range, setting: str = "") -> Iterator[Job]:
         return (Job(dataset, model, seed, setting or next(iter(SETTINGS[model]))) for seed in some)

@@ -101,7 +101,7 @@ NOT_RUN = {
     "needs a catalogue of the reader's": """
         dvc exp run -S 'matrix.datasets=[shop]' prepare
         dvc exp run -S 'matrix.datasets=[shop]' propose
-        dvc exp run -S 'matrix.datasets=[shop]'
+        dvc exp run -S 'matrix.datasets=[shop]' -S 'matrix.taxrec=[]'
         lamar estimate --dataset books --generator gpt-4o-mini
         dvc exp run -S 'matrix.datasets=[books]' -S datasets.books.sample_users=0.01 prepare
     """,
@@ -115,12 +115,12 @@ NOT_RUN = {
           -S generators.gpt-4o-mini.budget_usd=200 generate
         dvc exp run -S 'matrix.taxrec=[taxrec-original]' -S runs.taxrec-original.llm=gpt-4o-mini \\
           -S runs.taxrec-original.history_characters=60000 -S generators.gpt-4o-mini.budget_usd=5 evaluate-taxrec
-        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.generators=[gpt-4o-mini]' \\
+        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.taxrec=[]' -S 'matrix.generators=[gpt-4o-mini]' \\
           -S generators.gpt-4o-mini.budget_usd=1 -S 'features.lamar.signals=[gpt-4o-mini]' \\
           -S 'features.placebo.signals=[gpt-4o-mini]' -S 'matrix.backbones=[minilm,longformer]' \\
           -S matrix.runs=[recformer-paper-original-original,recformer-paper-original-lamar,\\
 recformer-paper-lamar-original,recformer-paper-lamar-lamar]
-        dvc exp run -S 'matrix.datasets=[ml-1m-storylines]' -S 'matrix.generators=[gpt-4o-mini]' \\
+        dvc exp run -S 'matrix.datasets=[ml-1m-storylines]' -S 'matrix.taxrec=[]' -S 'matrix.generators=[gpt-4o-mini]' \\
           -S generators.gpt-4o-mini.budget_usd=1 -S 'features.lamar.signals=[gpt-4o-mini]' \\
           -S 'features.placebo.signals=[gpt-4o-mini]'
     """,
@@ -135,8 +135,8 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S 'matrix.runs=[unisrec-original,unisrec-lamar]' evaluate
         dvc exp run -S 'matrix.runs=[recformer-original,recformer-lamar,recformer-random-words]'
         dvc exp run -S 'matrix.backbones=[minilm,mpnet]' -S 'matrix.similarity=[minilm,mpnet]' diversity
-        dvc exp run -S 'matrix.datasets=[instruments]' -S 'matrix.runs=[popularity,sasrec]'
-        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.runs=[s3rec-original,zesrec-original,unisrec-original]'
+        dvc exp run -S 'matrix.datasets=[instruments]' -S 'matrix.taxrec=[]' -S 'matrix.runs=[popularity,sasrec]'
+        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.taxrec=[]' -S 'matrix.runs=[s3rec-original,zesrec-original,unisrec-original]'
         dvc exp run -S 'matrix.datasets=[ml-100k,scientific]' -S 'matrix.runs=[zesrec-original]' \\
           -S 'matrix.sources=[scientific]' -S 'matrix.transfers=[zesrec-original]' evaluate-transfer
         dvc exp run -S 'matrix.datasets=[games,scientific]' -S 'matrix.pretrained=[games]' \\
@@ -155,7 +155,7 @@ lora-small-lamar,lora-small-placebo] evaluate-ranker
         accelerate launch --num_processes 2 stages/tune.py ml-100k lora-original
     """,
     "needs a GPU": """
-        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.backbones=[minilm,longformer]' \\
+        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.taxrec=[]' -S 'matrix.backbones=[minilm,longformer]' \\
           -S matrix.runs=[recformer-paper-original-original,recformer-paper-original-lamar,\\
 recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S 'matrix.rankers=[pool-popularity,untuned-original,lora-original,lora-lamar]' \\

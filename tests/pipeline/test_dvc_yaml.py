@@ -19,25 +19,57 @@ STAGES = {
     "signals@ml-100k-qwen-coder": "python stages/signals.py ml-100k qwen-coder",
     "sequences@ml-100k-popularity": "python stages/sequences.py ml-100k popularity",
     "sequences@ml-100k-sasrec": "python stages/sequences.py ml-100k sasrec",
+    "sequences@ml-100k-bert4rec": "python stages/sequences.py ml-100k bert4rec",
+    "sequences@ml-100k-s3rec-original": "python stages/sequences.py ml-100k s3rec-original",
+    "sequences@ml-100k-s3rec-lamar": "python stages/sequences.py ml-100k s3rec-lamar",
+    "sequences@ml-100k-unisrec-original": "python stages/sequences.py ml-100k unisrec-original",
+    "sequences@ml-100k-unisrec-lamar": "python stages/sequences.py ml-100k unisrec-lamar",
+    "sequences@ml-100k-zesrec-original": "python stages/sequences.py ml-100k zesrec-original",
+    "sequences@ml-100k-zesrec-lamar": "python stages/sequences.py ml-100k zesrec-lamar",
     "sequences@ml-100k-recformer-original": "python stages/sequences.py ml-100k recformer-original",
     "sequences@ml-100k-recformer-lamar": "python stages/sequences.py ml-100k recformer-lamar",
     "sequences@ml-100k-recformer-placebo": "python stages/sequences.py ml-100k recformer-placebo",
     "encode@ml-100k-popularity": "python stages/encode.py ml-100k popularity",
     "encode@ml-100k-sasrec": "python stages/encode.py ml-100k sasrec",
+    "encode@ml-100k-bert4rec": "python stages/encode.py ml-100k bert4rec",
+    "encode@ml-100k-s3rec-original": "python stages/encode.py ml-100k s3rec-original",
+    "encode@ml-100k-s3rec-lamar": "python stages/encode.py ml-100k s3rec-lamar",
+    "encode@ml-100k-unisrec-original": "python stages/encode.py ml-100k unisrec-original",
+    "encode@ml-100k-unisrec-lamar": "python stages/encode.py ml-100k unisrec-lamar",
+    "encode@ml-100k-zesrec-original": "python stages/encode.py ml-100k zesrec-original",
+    "encode@ml-100k-zesrec-lamar": "python stages/encode.py ml-100k zesrec-lamar",
     "encode@ml-100k-recformer-original": "python stages/encode.py ml-100k recformer-original",
     "encode@ml-100k-recformer-lamar": "python stages/encode.py ml-100k recformer-lamar",
     "encode@ml-100k-recformer-placebo": "python stages/encode.py ml-100k recformer-placebo",
     "backbone@minilm": "python stages/backbone.py minilm",
     "train@ml-100k-popularity": "python stages/train.py ml-100k popularity",
     "train@ml-100k-sasrec": "python stages/train.py ml-100k sasrec",
+    "train@ml-100k-bert4rec": "python stages/train.py ml-100k bert4rec",
+    "train@ml-100k-s3rec-original": "python stages/train.py ml-100k s3rec-original",
+    "train@ml-100k-s3rec-lamar": "python stages/train.py ml-100k s3rec-lamar",
+    "train@ml-100k-unisrec-original": "python stages/train.py ml-100k unisrec-original",
+    "train@ml-100k-unisrec-lamar": "python stages/train.py ml-100k unisrec-lamar",
+    "train@ml-100k-zesrec-original": "python stages/train.py ml-100k zesrec-original",
+    "train@ml-100k-zesrec-lamar": "python stages/train.py ml-100k zesrec-lamar",
     "train@ml-100k-recformer-original": "python stages/train.py ml-100k recformer-original",
     "train@ml-100k-recformer-lamar": "python stages/train.py ml-100k recformer-lamar",
     "train@ml-100k-recformer-placebo": "python stages/train.py ml-100k recformer-placebo",
     "evaluate@ml-100k-popularity": "python stages/evaluate.py ml-100k popularity",
     "evaluate@ml-100k-sasrec": "python stages/evaluate.py ml-100k sasrec",
+    "evaluate@ml-100k-bert4rec": "python stages/evaluate.py ml-100k bert4rec",
+    "evaluate@ml-100k-s3rec-original": "python stages/evaluate.py ml-100k s3rec-original",
+    "evaluate@ml-100k-s3rec-lamar": "python stages/evaluate.py ml-100k s3rec-lamar",
+    "evaluate@ml-100k-unisrec-original": "python stages/evaluate.py ml-100k unisrec-original",
+    "evaluate@ml-100k-unisrec-lamar": "python stages/evaluate.py ml-100k unisrec-lamar",
+    "evaluate@ml-100k-zesrec-original": "python stages/evaluate.py ml-100k zesrec-original",
+    "evaluate@ml-100k-zesrec-lamar": "python stages/evaluate.py ml-100k zesrec-lamar",
     "evaluate@ml-100k-recformer-original": "python stages/evaluate.py ml-100k recformer-original",
     "evaluate@ml-100k-recformer-lamar": "python stages/evaluate.py ml-100k recformer-lamar",
     "evaluate@ml-100k-recformer-placebo": "python stages/evaluate.py ml-100k recformer-placebo",
+    "taxrec-sequences@ml-100k-taxrec-original": "python stages/sequences.py ml-100k taxrec-original",
+    "taxonomy@ml-100k-taxrec-original": "python stages/taxonomy.py ml-100k taxrec-original",
+    "taxrec@ml-100k-taxrec-original": "python stages/taxrec.py ml-100k taxrec-original",
+    "evaluate-taxrec@ml-100k-taxrec-original": "python stages/evaluate.py ml-100k taxrec-original",
     "significance@ml-100k": "python stages/significance.py ml-100k",
     "embeddings@ml-100k-qwen-coder-minilm": "python stages/embeddings.py ml-100k qwen-coder minilm",
     "buckets@ml-100k": "python stages/buckets.py ml-100k",
@@ -61,11 +93,7 @@ RANKERS = {  # with matrix.rankers: [lora-lamar], sasrec-100 in matrix.pools, ma
         "python stages/evaluate_ranker.py ml-100k lora-lamar sasrec-100"
     ),
 }
-TRANSFERS = {  # with zesrec-lamar in matrix.runs and matrix.transfers, matrix.sources: [ml-100k]
-    "sequences@ml-100k-zesrec-lamar": "python stages/sequences.py ml-100k zesrec-lamar",
-    "encode@ml-100k-zesrec-lamar": "python stages/encode.py ml-100k zesrec-lamar",
-    "train@ml-100k-zesrec-lamar": "python stages/train.py ml-100k zesrec-lamar",
-    "evaluate@ml-100k-zesrec-lamar": "python stages/evaluate.py ml-100k zesrec-lamar",
+TRANSFERS = {  # with matrix.transfers: [zesrec-lamar], matrix.sources: [ml-100k]
     "transfer@ml-100k-ml-100k-zesrec-lamar": "python stages/transfer.py ml-100k ml-100k zesrec-lamar",
     "evaluate-transfer@ml-100k-ml-100k-zesrec-lamar": (
         "python stages/evaluate.py ml-100k zesrec-lamar --source ml-100k"
@@ -107,7 +135,7 @@ def expanded(folder: Path, **lists: str) -> list:
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> list:
-    lists = {"rankers": "lora-lamar", "runs": "zesrec-lamar", "sources": "ml-100k", "transfers": "zesrec-lamar"}
+    lists = {"rankers": "lora-lamar", "sources": "ml-100k", "transfers": "zesrec-lamar"}
     lists |= {"pretrained": "games", "again": "qwen-coder", "taxrec": "taxrec-lamar"}
     lists |= {"pools": "sasrec-100", "retrievers": "sasrec"}
     return expanded(tmp_path_factory.mktemp("expanded"), **lists)
