@@ -120,8 +120,8 @@ NOT_RUN = {
           -S 'features.placebo.signals=[gpt-4o-mini]' -S 'matrix.backbones=[minilm,longformer]' \\
           -S matrix.runs=[recformer-paper-original-original,recformer-paper-original-lamar,\\
 recformer-paper-lamar-original,recformer-paper-lamar-lamar]
-        dvc exp run -S 'matrix.datasets=[ml-1m-storylines]' -S 'matrix.taxrec=[]' -S 'matrix.generators=[gpt-4o-mini]' \\
-          -S generators.gpt-4o-mini.budget_usd=1 -S 'features.lamar.signals=[gpt-4o-mini]' \\
+        dvc exp run -S 'matrix.datasets=[ml-1m-storylines]' -S 'matrix.taxrec=[]' \\
+          -S 'matrix.generators=[gpt-4o-mini]' -S generators.gpt-4o-mini.budget_usd=1 -S 'features.lamar.signals=[gpt-4o-mini]' \\
           -S 'features.placebo.signals=[gpt-4o-mini]'
     """,
     "loads a model of 1.1 GB: tests/signals/test_generate.py verifies answers with a tiny one": """
@@ -130,13 +130,13 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
     "trains or asks a local LLM for minutes to days": """
         make scientific
         make pretrained
+        make baselines
         dvc exp run -S 'matrix.generators=[qwen-coder,qwen-coder-prompt-variant,qwen-coder-signal-variant]' diversity
         dvc exp run -S 'matrix.runs=[bert4rec]' evaluate@ml-100k-bert4rec
         dvc exp run -S 'matrix.runs=[unisrec-original,unisrec-lamar]' evaluate
         dvc exp run -S 'matrix.runs=[recformer-original,recformer-lamar,recformer-random-words]'
         dvc exp run -S 'matrix.backbones=[minilm,mpnet]' -S 'matrix.similarity=[minilm,mpnet]' diversity
         dvc exp run -S 'matrix.datasets=[instruments]' -S 'matrix.taxrec=[]' -S 'matrix.runs=[popularity,sasrec]'
-        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.taxrec=[]' -S 'matrix.runs=[s3rec-original,zesrec-original,unisrec-original]'
         dvc exp run -S 'matrix.datasets=[ml-100k,scientific]' -S 'matrix.runs=[zesrec-original]' \\
           -S 'matrix.sources=[scientific]' -S 'matrix.transfers=[zesrec-original]' evaluate-transfer
         dvc exp run -S 'matrix.datasets=[games,scientific]' -S 'matrix.pretrained=[games]' \\

@@ -115,7 +115,7 @@ def gains(dataset_gains: dict, metrics_: tuple[str, ...]) -> list[float]:
 
 def phrases(products: Evidence) -> list[str]:
     """What must stand in the text, as the metrics have it."""
-    of = {name: metrics("scientific", run) for name, run in RUNS.items()} | {"sasrec": metrics("scientific", "sasrec-products")}
+    of = {name: metrics("scientific", run) for name, run in (RUNS | {"sasrec": "sasrec-products"}).items()}
     movies = read_evidence(Path(), "ml-100k")
     placebos = [metrics("ml-100k", run)["ndcg@10"] for run in ("recformer-placebo", "recformer-placebo-converged")]
     statistics = read_json(Path("metrics/scientific/statistics.json"))
