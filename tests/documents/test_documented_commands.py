@@ -121,8 +121,8 @@ NOT_RUN = {
           -S matrix.runs=[recformer-paper-original-original,recformer-paper-original-lamar,\\
 recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S 'matrix.datasets=[ml-1m-storylines]' -S 'matrix.taxrec=[]' \\
-          -S 'matrix.generators=[gpt-4o-mini]' -S generators.gpt-4o-mini.budget_usd=1 -S 'features.lamar.signals=[gpt-4o-mini]' \\
-          -S 'features.placebo.signals=[gpt-4o-mini]'
+          -S 'matrix.generators=[gpt-4o-mini]' -S generators.gpt-4o-mini.budget_usd=1 \\
+          -S 'features.lamar.signals=[gpt-4o-mini]' -S 'features.placebo.signals=[gpt-4o-mini]'
     """,
     "loads a model of 1.1 GB: tests/signals/test_generate.py verifies answers with a tiny one": """
         lamar verify-journal ml-100k qwen-coder
@@ -132,8 +132,8 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         make pretrained
         make baselines
         dvc exp run -S 'matrix.generators=[qwen-coder,qwen-coder-prompt-variant,qwen-coder-signal-variant]' diversity
-        dvc exp run -S 'matrix.runs=[bert4rec]' evaluate@ml-100k-bert4rec
-        dvc exp run -S 'matrix.runs=[unisrec-original,unisrec-lamar]' evaluate
+        dvc exp run -S 'matrix.runs=[zesrec-placebo]' evaluate@ml-100k-zesrec-placebo
+        dvc exp run -S 'matrix.runs=[s3rec-placebo,unisrec-placebo]' evaluate
         dvc exp run -S 'matrix.runs=[recformer-original,recformer-lamar,recformer-random-words]'
         dvc exp run -S 'matrix.backbones=[minilm,mpnet]' -S 'matrix.similarity=[minilm,mpnet]' diversity
         dvc exp run -S 'matrix.datasets=[instruments]' -S 'matrix.taxrec=[]' -S 'matrix.runs=[popularity,sasrec]'
@@ -142,7 +142,6 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S 'matrix.datasets=[games,scientific]' -S 'matrix.pretrained=[games]' \\
           -S 'matrix.runs=[recformer-games-original,recformer-games-lamar]' evaluate@scientific-recformer-games-lamar
         dvc exp run -S 'matrix.taxrec=[taxrec-original,taxrec-lamar]' evaluate-taxrec
-        dvc exp run -S 'matrix.taxrec=[taxrec-original]' evaluate-taxrec
         dvc exp run -S matrix.rankers=[pool-popularity-small,untuned-small-original,lora-small-original,\\
 lora-small-lamar,lora-small-placebo] evaluate-ranker
     """,
