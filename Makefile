@@ -59,7 +59,7 @@ screenshot: ## the first screen of docs/report.html, for the README (needs chrom
 clean: ## remove the environment; results and downloaded data stay
 	rm -rf $(VENV)
 
-converged: repro ## and the default models with more patience (half an hour more): metrics/ml-100k/full/*-converged.json
+converged: repro ## and SASRec and Recformer with more patience (half an hour more): metrics/ml-100k/full/*-converged.json
 	for run in sasrec-converged recformer-original-converged recformer-lamar-converged recformer-placebo-converged; do \
 	  python stages/sequences.py ml-100k $$run && python stages/train.py ml-100k $$run && \
 	  python stages/evaluate.py ml-100k $$run || exit 1; done
@@ -95,7 +95,7 @@ baselines: env ## after `make scientific`: the other models on the same products
 	  python stages/train.py scientific $$run && python stages/evaluate.py scientific $$run || exit 1; done
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
 
-others: env ## and on video games and MovieLens-1M with storylines, 3 seeds each (three hours; committed is the first)
+others: env ## and on video games and MovieLens-1M with storylines (four hours; of Recformer's 3 seeds the first is committed)
 	for dataset in games ml-1m-storylines; do \
 	  python stages/fetch.py $$dataset && python stages/prepare.py $$dataset && python stages/backbone.py minilm || exit 1; \
 	  for stage in propose generate signals; do python stages/$$stage.py $$dataset qwen-coder || exit 1; done; \

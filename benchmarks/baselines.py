@@ -8,7 +8,7 @@ A small model leaves a GPU idle most of the time, so that several trainings shar
 
 `train` first searches: the same settings (SEARCH) for every model, one seed each, by validation NDCG@10 alone. What is
 trained then has the best of those that were tried, and `collect` writes them to benchmarks/results/search.csv. Put the
-best into params.yaml: only runs whose settings are those of params.yaml are collected, as stages/train.py would have
+best into their entries under `runs`: only runs whose settings are those of params.yaml are collected, as stages/train.py would have
 left them (ranks and learning curves, of the seeds that were done), for stages/evaluate.py.
 """
 
@@ -40,7 +40,7 @@ from lamar.training.run import CURVE
 
 FILMS, PRODUCTS = "ml-100k", "scientific"
 SEARCH = [
-    {"dropout": dropout, "learning_rate": rate} for rate, dropout in itertools.product((0.001, 0.003), (0.5, 0.35, 0.2))
+    {"dropout": dropout, "learning_rate": rate} for rate, dropout in itertools.product((0.001, 0.002), (0.5, 0.35, 0.2))
 ]
 # Which run's search chooses the settings of which runs: that without signals for those with them, too.
 SEARCHED = {

@@ -28,8 +28,8 @@ def distinct(compared: Sequence[tuple[str, str]], repeats: Mapping[str, str]) ->
 
 
 def is_base(base: Signature, new: Signature) -> bool:
-    """The same model and settings, with no signals, or with the same ones under a control."""
-    if any(base[key] != new[key] for key in ("model", "settings")):
+    """The same model, settings and seeds, with no signals, or with the same ones under a control."""
+    if any(base[key] != new[key] for key in ("model", "settings", "seeds")):
         return False
     controlled = base["control"] != "none"
     return not base["signals"] or (controlled and base["signals"] == new["signals"])

@@ -84,12 +84,12 @@ class SequenceModel(nn.Module):
     def scores(self, histories: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield (rows, float32 scores (rows, items)) of what follows each history."""
         self.eval()
-        vectors = self.vectors()
+        vectors = self.vectors().float()
         for rows in by_length(lengths(histories), 4 * self._shape.batch):  # no gradients: more fit
             sequence = padded([histories[row] for row in rows], self._shape.max_items, self._items)
             last = self.states(*self.sent(sequence), vectors)[:, -1]
             with torch.autocast(last.device.type, enabled=False):  # in bfloat16 many items would tie
-                scored = self.logits(last.float(), vectors.float())
+                scored = self.logits(last.float(), vectors)
             yield rows, scored
 
     def states(self, sequence: Tensor, vectors: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """ids, places: (tokens,); cases: what each token sees of its case.
+    """ids, places: (tokens,); cases: what the answers' tokens see of their case.
 
     reads: for each token of every answer the token whose prediction it is; writes: the answers' tokens; answer: the
     number of the answer that each belongs to.

@@ -15,7 +15,7 @@ CONTROLS = {"original": "none", "lamar": "none", "placebo": "shuffled"}
 
 
 def signature(features: str, model: str = "m", **other) -> dict:
-    made = {"model": model, "features": features, "settings": SETTINGS, "ties": "expected"}
+    made = {"model": model, "features": features, "settings": SETTINGS, "seeds": [0], "ties": "expected"}
     return made | {"signals": SIGNALS[features], "control": CONTROLS[features]} | other
 
 

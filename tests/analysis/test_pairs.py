@@ -10,11 +10,12 @@ def test_signals_are_compared_with_no_signals_and_with_the_same_ones_under_a_con
     assert pairs(made) == [("lamar", "original"), ("lamar", "placebo")]
 
 
-def test_other_models_settings_and_signals_are_not_compared():
+def test_other_models_settings_seeds_and_signals_are_not_compared():
     lamar = signature("lamar")
     others = {
         "model": signature("original", model="other"),
         "settings": signature("original", settings={"layers": 3}),
+        "seeds": signature("original", seeds=[0, 1, 2]),
         "signals": signature("placebo", signals={"writer": "another"}),
     }
     assert pairs({"lamar": lamar, **others}) == []

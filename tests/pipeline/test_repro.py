@@ -190,7 +190,7 @@ def edit_params(root: Path, weights: str) -> None:
     """The tiny catalogue and backbone, and small models; anchors and merges stay what they are."""
     with modify_yaml(str(root / "params.yaml")) as params:
         params["matrix"] |= {"datasets": ["tiny"], "generators": ["qwen-coder"], "runs": RUNS}
-        params["matrix"] |= {"backbones": ["tiny"], "similarity": ["tiny"], "pretrained": ["games"]}
+        params["matrix"] |= {"backbones": ["tiny"], "similarity": ["tiny"], "pretrained": ["games"], "taxrec": []}
         params["buckets"] |= {"similarity": "tiny", "min_users": 5}
         params["datasets"]["tiny"] = TINY
         files = ["config.json", "model.safetensors", "tokenizer.json"]

@@ -46,7 +46,7 @@ def alone(llm: Qwen2ForCausalLM, case: Case, number: int) -> torch.Tensor:
     return predicted[torch.arange(len(answer)), torch.tensor(answer)]
 
 
-CASES = [case(7, [3, 1, 5], seed=1), case(1, [2], seed=2), case(12, [4, 4], seed=3)]
+CASES = [case(7, [3, 1, 5], seed=1), case(1, [2], seed=2), case(12, [4, 4], seed=3), case(1, [3, 1], seed=9)]
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def test_answers_in_a_row_have_the_likelihood_they_have_alone(llm):
     values = token_log_likelihoods(llm, row_of(CASES))
     expected = torch.cat([alone(llm, case, number) for case in CASES for number in range(len(case.answers))])
     torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
-    assert len(values) == 3 + 1 + 5 + 2 + 4 + 4
+    assert len(values) == 3 + 1 + 5 + 2 + 4 + 4 + 3 + 1
 
 
 @torch.no_grad()

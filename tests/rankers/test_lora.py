@@ -10,6 +10,7 @@ import pytest
 import tiny_llm as tiny
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
 from lamar.errors import LamarError
@@ -22,6 +23,7 @@ from lamar.rankers.pools import Lessons, Pool
 from lamar.rankers.prompts import Catalogue
 from lamar.training import fit
 from lamar.training.checkpoint import Checkpoint
+from lamar.training.dropout import Dropout
 from lamar.training.examples import Sequences, Split
 
 REPOSITORY = Path(__file__).parents[2]
@@ -109,6 +111,14 @@ def test_only_the_adapter_learns_and_is_kept(tiny_cache):
     assert all("lora_" in name for name in learning)
     assert all("lora_" in name for name in model.state_dict())
     assert len(learning) == len(model.state_dict()) == 2 * 2 * 3  # A and B, layers, projections
+
+
+def test_the_dropout_of_the_adapter_is_the_run_s(tiny_cache):
+    layers = [layer for layer in ranker(tiny_cache, dropout=0.3).llm.modules() if isinstance(layer, LoraLayer)]
+    assert len(layers) == 2 * 3
+    for layer in layers:
+        assert {type(one) for one in layer.lora_dropout.values()} == {Dropout}
+        assert [one.rate for one in layer.lora_dropout.values()] == [0.3]
 
 
 def test_an_adapter_can_be_taken_up_again(tiny_cache, tmp_path):
