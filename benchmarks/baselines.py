@@ -8,8 +8,8 @@ A small model leaves a GPU idle most of the time, so that several trainings shar
 
 `train` first searches: the same settings (SEARCH) for every model, one seed each, by validation NDCG@10 alone. What is
 trained then has the best of those that were tried, and `collect` writes them to benchmarks/results/search.csv. Put the
-best into their entries under `runs`: only runs whose settings are those of params.yaml are collected, as stages/train.py
-would have left them (ranks and learning curves, of the seeds that were done), for stages/evaluate.py.
+best into their entries under `runs`: only runs whose settings are those of params.yaml are collected, as
+stages/train.py would have left them (ranks and learning curves, of the seeds that were done), for stages/evaluate.py.
 """
 
 from __future__ import annotations
