@@ -238,7 +238,9 @@ def test_the_readme_says_the_same(products):
     readme = " ".join(Path("README.md").read_text().split())
     lamar, own = RUNS["lamar"], STARTS["MiniLM, then `scientific`"]
     against = [(lamar, RUNS[base]) for base in ("original", "placebo", "random-words")]
-    for run, base in (*against, (own.format("lamar"), own.format("original"))):
+    alike = [run.format("lamar") for run in (own, OTHERS["UniSRec"])]
+    against += [(run, run.replace("lamar", "original")) for run in alike]
+    for run, base in against:
         ends = pair(products, run, base)["ndcg@10"]["relative"]
         assert re.search(
             rf"{re.escape(percent(ends['value']))}[^.+−]*\({re.escape(percent(ends['low']))} to "
