@@ -8,7 +8,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import aiohttp
@@ -95,6 +98,16 @@ def chromium(folder: Path) -> Iterator[Page]:
         browser.terminate()
         browser.wait()
         loop.close()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which the files of `folder` are served."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def _port(file: Path) -> int:

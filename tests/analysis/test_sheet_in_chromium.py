@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from chromium import LOW_CONTRAST, Page, chromium
+from chromium import LOW_CONTRAST, Page, chromium, served
 
 from lamar.analysis.ratings import read_raters
 from lamar.analysis.sheet import sheet_page
@@ -30,10 +30,13 @@ PRESSED = "[...document.querySelectorAll('[aria-pressed=true]')].map(button => b
 
 
 def test_a_person_rates_reloads_goes_on_exports_and_the_file_is_read(tmp_path: Path) -> None:
-    written = tmp_path / "sheet.html"
-    written.write_text(sheet_page("tiny", "writer", SHEET), encoding="utf-8")
-    with chromium(tmp_path) as page:
-        page.open(written.as_uri())
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sheet.html").write_text(sheet_page("tiny", "writer", SHEET), encoding="utf-8")
+    # Served: a Chromium without a window forgets, once in a while, what a page from a file stored before it was left.
+    with served(site) as address, chromium(tmp_path) as page:
+        sheet = f"{address}/sheet.html"
+        page.open(sheet)
         assert page.run("document.title") == "Rate signals: tiny, writer"
         assert page.run("document.querySelector('dd').textContent") == HOSTILE
         for key in ("1", "5"):
@@ -42,7 +45,7 @@ def test_a_person_rates_reloads_goes_on_exports_and_the_file_is_read(tmp_path: P
         page.press("0")
         time.sleep(1)  # Chromium hands its storage over a moment later, which nobody who leaves a page outruns
         page.open("about:blank#elsewhere")
-        page.open(written.as_uri())
+        page.open(sheet)
         goes_on(page)
         assert page.run(LOW_CONTRAST) == []
         page.run("document.getElementById('export').click()")
