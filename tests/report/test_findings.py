@@ -185,7 +185,8 @@ def other_phrases(products: Evidence) -> list[str]:
         *(other_row(products, name, run) for name, run in OTHERS.items()),
         f"{mean(metrics('scientific', placebo), 'ndcg@10', 3)}; `lamar` is "
         f"{change(pair(products, lamar, placebo)['ndcg@10'])} above it",
-        f"UniSRec goes from {values['original']:.4f} to {values['lamar']:.4f}, with the placebo to {values['placebo']:.4f}",
+        f"UniSRec goes from {values['original']:.4f} to {values['lamar']:.4f}, "
+        f"with the placebo to {values['placebo']:.4f}",
         f"`lamar` − `original` is {signed(rare['value'])} ({signed(rare['low'])} to {signed(rare['high'])}), "
         f"and `lamar` − `placebo` {signed(against['value'])} ({signed(against['low'])} to {signed(against['high'])})",
         f"on games it is {signed(games['value'])} ({signed(games['low'])} to {signed(games['high'])})",
