@@ -17,7 +17,7 @@ BASES = ("original", *CONTROLS)
 RUNS = {name: f"recformer-{name}-products" for name in ("lamar", *BASES)}
 TESTED = ("ndcg@10", "recall@10", "mrr")
 # Numbers that are no results: levels, sizes of models and texts, names, the groups' edges, revisions.
-SETTINGS = {"95%", "Qwen2.5", "1.5B", "96", "256", "1", "5", "5%", "bfloat16", "BERT4Rec", "S3"}
+SETTINGS = {"95%", "Qwen2.5", "1.5B", "96", "256", "1", "5", "5%", "bfloat16", "S3"}
 # Kept signals of `scientific`, shorter descriptions, none at all; items without signals, users whose targets they are.
 TEXTS = (4208, 686, 155, 177, 318)
 SETTINGS |= {"4", "208", "686", "155", "177", "318"}
@@ -32,7 +32,7 @@ SETTINGS |= {
     "2.4%",
     "2.9%",
 }  # seeds, epochs, minutes, and gains that stand above with intervals
-SETTINGS |= {"1M", "1m", "H100"}
+SETTINGS |= {"1M", "1m", "H100", "50"}  # names, and epochs
 STARTS = {"MiniLM": "recformer-{}-products", "MiniLM, then games": "recformer-games-{}"}
 STARTS |= {"MiniLM, then `scientific`": "recformer-own-{}"}
 OTHERS = {"UniSRec": "unisrec-{}-products", "ZESRec": "zesrec-{}-products", "S3-Rec": "s3rec-{}-products"}
