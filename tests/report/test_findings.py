@@ -157,6 +157,10 @@ def phrases(products: Evidence) -> list[str]:
         f"(ml-100k, {movies.significance['users']} users, one seed)",
         f"against `original` {change(pair(movies, 'recformer-lamar', 'recformer-original')['ndcg@10'])}, against",
         f"`placebo` {change(pair(movies, 'recformer-lamar', 'recformer-placebo')['ndcg@10'])}.",
+        *(
+            f"by {change(pair(movies, f'{model}-lamar', f'{model}-original')['ndcg@10'])}"
+            for model in ("unisrec", "s3rec", "zesrec")
+        ),
         f"falls from {placebos[0]:.4f} to {placebos[1]:.4f}, so that",
         f"{change(pair(movies, 'recformer-lamar-converged', 'recformer-placebo-converged')['ndcg@10'])} above it",
     ]

@@ -230,7 +230,7 @@ def test_the_command_prints_a_dataset() -> None:
     assert r"metric & popularity & sasrec & " in done.output
     assert r"($-$9.8\%, $-$31.4\% to +18.5\%)" in done.output  # NDCG@10
     assert r"(+1.6\%)" in done.output  # NDCG@50, which is not tested
-    assert r"Seeds & 1 & 3 & " in done.output
+    assert r"Seeds & 1 & 1 & 3 & " in done.output
 
 
 def test_a_table_or_dataset_that_is_not_here_is_one_line() -> None:
