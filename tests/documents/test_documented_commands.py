@@ -184,6 +184,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
     "needs the environment of RecBole, in which tests/baselines/test_references.py runs it on a tiny catalogue": """
         python benchmarks/references.py ml-100k
         python benchmarks/references.py ml-100k --model SASRec --defaults --seeds 2 --epochs 20
+        python benchmarks/references.py ml-100k --model SASRec --model BERT4Rec --defaults --seeds 1 --epochs 1
         python benchmarks/baselines.py train --limit 600 --workers 12
         python benchmarks/baselines.py collect
     """,
