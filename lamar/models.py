@@ -19,6 +19,7 @@ from lamar.baselines.sasrec import LOSSES, Sasrec
 from lamar.baselines.sequence import Shape
 from lamar.baselines.unisrec import FINE_TUNING, Unisrec
 from lamar.baselines.zesrec import Zesrec
+from lamar.errors import LamarError
 from lamar.params import (
     Bert4recRun,
     PopularityRun,
@@ -90,7 +91,7 @@ def train_pretrained_unisrec(run: PretrainedUnisrecRun, sequences: Sequences, se
     first = run.pretraining
     pretrained = unisrec_of(run, sequences)
     sizes = {"batch": first.batch, "positions_per_user": first.positions_per_user}
-    tasks = Contrastive(pretrained, sequences.users.train, sequences.vectors["dropped"], **sizes).to(fit.device())
+    tasks = Contrastive(pretrained, sequences.users.train, vectors_of(sequences, "dropped"), **sizes).to(fit.device())
     watch.fit(tasks, sequences.users.validation, run, first.epochs, [seed, 1], stage=1)
     model = _fine_tuned(run, sequences)
     model.load_state_dict(model.state_dict() | pretrained.state_dict())  # items' own vectors are not pre-trained
@@ -103,7 +104,7 @@ def train_pretrained_unisrec(run: PretrainedUnisrecRun, sequences: Sequences, se
 def _fine_tuned(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
     """A UniSRec that has learned nothing, of the kind that the run fine-tunes."""
     kind = FINE_TUNING[run.fine_tuning]
-    return kind(sequences.users.train, sequences.vectors["text"], shape_of(run)).to(fit.device())
+    return kind(sequences.users.train, vectors_of(sequences, "text"), shape_of(run)).to(fit.device())
 
 
 def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) -> Zesrec:
@@ -114,14 +115,21 @@ def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) 
     return model
 
 
+def vectors_of(sequences: Sequences, kind: str) -> np.ndarray:
+    """The items' vectors of one kind, float32 (items, width). Raises LamarError when `encode` has not written them."""
+    if kind not in sequences.vectors:
+        raise LamarError(f"no vectors ({kind}) of this run's items: python stages/encode.py with the same dataset and run")
+    return sequences.vectors[kind]
+
+
 def unisrec_of(run: UnisrecRun | PretrainedUnisrecRun, sequences: Sequences) -> Unisrec:
     """A UniSRec that has learned nothing, whose items are their texts alone."""
-    return Unisrec(sequences.users.train, sequences.vectors["text"], shape_of(run)).to(fit.device())
+    return Unisrec(sequences.users.train, vectors_of(sequences, "text"), shape_of(run)).to(fit.device())
 
 
 def zesrec_of(run: ZesrecRun, sequences: Sequences) -> Zesrec:
     """A ZESRec that has learned nothing; its items have no offsets."""
-    texts = sequences.vectors["text"]
+    texts = vectors_of(sequences, "text")
     return Zesrec(sequences.users.train, texts, shape_of(run), offset_std=run.offset_std).to(fit.device())
 
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+from lamar.errors import LamarError
 from lamar.models import TRAINERS
 from lamar.params import AnyRun, Pretraining, load
 from lamar.tracking import Tracker
@@ -77,6 +78,17 @@ def test_no_validation_item_is_learned(name):
     one, other = (trained(name, sequences(seed_of_validation=seed)).curve.filter(stage=1) for seed in (0, 1))
     assert one["loss"].equals(other["loss"])
     assert not one["validation_ndcg@10"].equals(other["validation_ndcg@10"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("unisrec-original", "text"), ("zesrec-original", "text"), ("unisrec-published-original", "dropped")],
+)
+def test_texts_that_were_not_encoded_are_named(name, kind):
+    given = sequences()
+    del given.vectors[kind]
+    with pytest.raises(LamarError, match=rf"no vectors \({kind}\) of this run's items: python stages/encode\.py"):
+        trained(name, given)
 
 
 @pytest.mark.parametrize("name", ["unisrec-published-original", "s3rec-original"])
