@@ -118,7 +118,7 @@ def train_zesrec(run: ZesrecRun, sequences: Sequences, seed: int, watch: Watch) 
 def vectors_of(sequences: Sequences, kind: str) -> np.ndarray:
     """The items' vectors of one kind, float32 (items, width). Raises LamarError when `encode` has not written them."""
     if kind not in sequences.vectors:
-        raise LamarError(f"no vectors ({kind}) of this run's items: python stages/encode.py with the same dataset and run")
+        raise LamarError(f"no vectors ({kind}) of the items: python stages/encode.py with the same dataset and run")
     return sequences.vectors[kind]
 
 

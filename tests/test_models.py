@@ -87,7 +87,7 @@ def test_no_validation_item_is_learned(name):
 def test_texts_that_were_not_encoded_are_named(name, kind):
     given = sequences()
     del given.vectors[kind]
-    with pytest.raises(LamarError, match=rf"no vectors \({kind}\) of this run's items: python stages/encode\.py"):
+    with pytest.raises(LamarError, match=rf"no vectors \({kind}\) of the items: python stages/encode\.py"):
         trained(name, given)
 
 
