@@ -179,18 +179,14 @@ def other_phrases(products: Evidence) -> list[str]:
     lamar, original, placebo = (OTHERS["UniSRec"].format(name) for name in ("lamar", "original", "placebo"))
     rare = group(products, "1–5", lamar, original)
     against = group(products, "1–5", lamar, placebo)
-    values = {
-        name: group(products, "1–5", OTHERS["UniSRec"].format(name))["value"]
-        for name in ("original", "lamar", "placebo")
-    }
+    before, after, by_chance = (group(products, "1–5", run)["value"] for run in (original, lamar, placebo))
     games = group(read_evidence(Path(), "games"), "1–5", "unisrec-lamar", "unisrec-original")
     bert = metrics("scientific", "bert4rec-products")
     return [
         *(other_row(products, name, run) for name, run in OTHERS.items()),
         f"{mean(metrics('scientific', placebo), 'ndcg@10', 3)}; `lamar` is "
         f"{change(pair(products, lamar, placebo)['ndcg@10'])} above it",
-        f"UniSRec goes from {values['original']:.4f} to {values['lamar']:.4f}, "
-        f"with the placebo to {values['placebo']:.4f}",
+        f"UniSRec goes from {before:.4f} to {after:.4f}, with the placebo to {by_chance:.4f}",
         f"`lamar` − `original` is {signed(rare['value'])} ({signed(rare['low'])} to {signed(rare['high'])}), "
         f"and `lamar` − `placebo` {signed(against['value'])} ({signed(against['low'])} to {signed(against['high'])})",
         f"on games it is {signed(games['value'])} ({signed(games['low'])} to {signed(games['high'])})",
