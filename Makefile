@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific pretrained baselines others page screenshot test audit format clean
+.PHONY: help env repro converged scientific whole pretrained baselines others page screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -85,6 +85,12 @@ scientific: env ## train on Amazon's scientific products, 3 seeds each (two hour
 	  python stages/evaluate.py scientific $$run || exit 1; done
 	for encoder in minilm mpnet; do python stages/embeddings.py scientific qwen-coder $$encoder || exit 1; done
 	python stages/diversity.py scientific qwen-coder
+	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
+
+whole: env ## after `make scientific`, on a GPU: Recformer with all layers trained, 3 seeds each (some minutes)
+	for features in original lamar placebo; do run=recformer-$$features-whole; \
+	  python stages/sequences.py scientific $$run && python stages/train.py scientific $$run && \
+	  python stages/evaluate.py scientific $$run || exit 1; done
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
 
 baselines: env ## after `make scientific`: the other models on the same products, 3 seeds each (an hour and a half)

@@ -102,7 +102,8 @@ class LoraRanker(nn.Module):
         """The adapter's weights."""
         from peft import get_peft_model_state_dict
 
-        return get_peft_model_state_dict(self.llm)
+        # of the embeddings nothing is saved: peft need not ask a hub whether the LLM has others by now
+        return get_peft_model_state_dict(self.llm, save_embedding_layers=False)
 
     def load_state_dict(self, state: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> None:
         """Take up an adapter that `state_dict` gave."""

@@ -148,7 +148,7 @@ def read_lessons(path: str) -> Lessons:
     table = _read(path)
     train, validation = (table.filter(split=split) for split in ("train", "validation"))
     cases = list(zip(_pools(train), train["place"].to_list(), strict=True))
-    asked = Split(_pools(validation), validation["place"].to_numpy())
+    asked = Split(_pools(validation), validation["place"].to_numpy(writable=True))  # or PyTorch warns
     return Lessons(cases, asked, validation["user"].to_numpy(), validation["target"].to_numpy())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,7 +32,7 @@ class Embeddings(nn.Module):
         """Tokens as they lie -> (..., hidden)."""
         places = self.position(text.layout.places + self.first_position)
         summed = self.word(text.ids) + places + self.token_type(text.types) + self.item_position(text.items)
-        return self.dropout(self.norm(summed))
+        return kept(self.dropout(self.norm(summed)))
 
 
 class Layer(nn.Module):
@@ -55,12 +56,22 @@ class Layer(nn.Module):
         """
         if only_cls:
             return self._after(layout.first(tokens), self.attention.of_cls(tokens, layout))
-        return self._after(tokens, self.attention(tokens, layout))
+        return kept(self._after(tokens, self.attention(tokens, layout)))
 
     def _after(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        tokens = self.attention_norm(tokens + self.dropout(self.attention_output(attended)))
+        tokens = kept(self.attention_norm(tokens + self.dropout(self.attention_output(attended))))
         inner = functional.gelu(self.intermediate(tokens))
         return self.output_norm(tokens + self.dropout(self.output(inner)))
+
+
+def kept(states: Tensor) -> Tensor:
+    """Normed states as they lie until they are read: on a GPU in the precision of the matrix products that read them.
+
+    There moving states takes more time than computing them; a CPU gains nothing, and they stay float32.
+    """
+    if states.is_cuda and torch.is_autocast_enabled("cuda"):
+        return states.to(torch.get_autocast_dtype("cuda"))
+    return states
 
 
 class Recformer(nn.Module):

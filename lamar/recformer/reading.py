@@ -159,6 +159,6 @@ class TokenTable(nn.Module):
 
 
 def filled(tokens: int) -> int:
-    """The next of eight sizes between two powers of two: shapes of batches come again, for some 4% more tokens."""
-    step = 1 << max(0, tokens.bit_length() - 4)
+    """The next of 16 sizes between two powers of two: shapes of batches come again, for some 2% more tokens."""
+    step = 1 << max(0, tokens.bit_length() - 5)
     return -(-tokens // step) * step

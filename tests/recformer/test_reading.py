@@ -104,5 +104,5 @@ def test_the_tables_are_not_saved_but_go_where_the_model_goes():
 
 def test_filled_sizes_are_few_and_near():
     sizes = [filled(tokens) for tokens in range(1, 5000)]
-    assert all(tokens <= size <= 1.125 * tokens for tokens, size in enumerate(sizes, start=1))
-    assert len({size for size in sizes if 1024 < size <= 2048}) == 8
+    assert all(tokens <= size <= 1.0625 * tokens for tokens, size in enumerate(sizes, start=1))
+    assert len({size for size in sizes if 1024 < size <= 2048}) == 16

@@ -35,6 +35,7 @@ SETTINGS |= {
 SETTINGS |= {"1M", "1m", "H100", "50"}  # names, and epochs
 STARTS = {"MiniLM": "recformer-{}-products", "MiniLM, then games": "recformer-games-{}"}
 STARTS |= {"MiniLM, then `scientific`": "recformer-own-{}"}
+WHOLE = {name: f"recformer-{name}-whole" for name in ("original", "lamar", "placebo")}
 OTHERS = {"UniSRec": "unisrec-{}-products", "ZESRec": "zesrec-{}-products", "S3-Rec": "s3rec-{}-products"}
 ELSEWHERE = {"games": "unisrec-{}", "ml-1m-storylines": "unisrec-{}-films"}
 TWO_SETTINGS = {name: f"recformer-small-{name}-{{}}" for name in ("original", "lamar")}
@@ -105,6 +106,23 @@ def pretrained_phrases(products: Evidence) -> list[str]:
         f"is {gained(small['lamar'].format('lamar'), upper_left)}; the other settings alone, without signals, change "
         f"{gained(small['lamar'].format('original'), upper_left)}.",
         f"the difference is significant (p = {p:.2f})",
+    ]
+
+
+def whole_phrases(products: Evidence) -> list[str]:
+    """What must stand about Recformers whose layers were all trained."""
+    own = [mean(metrics("scientific", run), "ndcg@10", 3) for run in WHOLE.values()]
+    lamar, original, placebo = WHOLE["lamar"], WHOLE["original"], WHOLE["placebo"]
+    changes = [change(pair(products, lamar, base)["ndcg@10"], True) for base in (original, placebo)]
+    rare = [group(products, "1–5", lamar, base) for base in (original, placebo)]
+    differences = [f"{signed(one['value'])} ({signed(one['low'])} to {signed(one['high'])})" for one in rare]
+    few, all_ = metrics("scientific", RUNS["original"]), metrics("scientific", original)
+    return [
+        f"| {' | '.join([*own, *changes])} |",
+        f"gains {gained(original, RUNS['original'])[1:].split('.')[0]}%, the signal nothing**: `original` goes from "
+        f"{few['ndcg@10']:.4f} to {all_['ndcg@10']:.4f}, Recall@10 from {few['recall@10']:.4f} to "
+        f"{all_['recall@10']:.4f}.",
+        f"`lamar` − `original` is {differences[0]} and `lamar` − `placebo` {differences[1]}.",
     ]
 
 
@@ -232,7 +250,7 @@ def text_counts(signals: pl.DataFrame) -> tuple[int, ...]:
 
 def test_every_number_is_that_of_the_metrics(products):
     left = FINDINGS
-    of_products = (pretrained_phrases, phrases, other_phrases)
+    of_products = (pretrained_phrases, phrases, whole_phrases, other_phrases)
     for phrase in (*(phrase for part in of_products for phrase in part(products)), *elsewhere_phrases()):
         assert phrase in left, phrase
         left = left.replace(phrase, "")
@@ -263,7 +281,7 @@ def test_the_readme_says_the_same(products):
     lamar, own = RUNS["lamar"], STARTS["MiniLM, then `scientific`"]
     against = [(lamar, RUNS[base]) for base in ("original", "placebo", "random-words")]
     alike = [run.format("lamar") for run in (own, OTHERS["UniSRec"])]
-    against += [(run, run.replace("lamar", "original")) for run in alike]
+    against += [(run, run.replace("lamar", "original")) for run in (*alike, WHOLE["lamar"])]
     for run, base in against:
         ends = pair(products, run, base)["ndcg@10"]["relative"]
         assert re.search(
@@ -272,7 +290,18 @@ def test_the_readme_says_the_same(products):
             readme,
         )
     assert f"from {mean(metrics('scientific', RUNS['original']), 'ndcg@10', 3)} to " in readme
-    assert f"to {mean(metrics('scientific', own.format('original')), 'ndcg@10', 3)}" in readme
+    for run in (own.format("original"), WHOLE["original"]):
+        assert f"to {mean(metrics('scientific', run), 'ndcg@10', 3)}" in readme
+
+
+def test_what_is_said_of_all_layers_is_so(products):
+    """No difference, on rare items neither, and the placebo is the best of the three."""
+    lamar = WHOLE["lamar"]
+    for base in (WHOLE["original"], WHOLE["placebo"]):
+        assert not any(pair(products, lamar, base)[metric]["significant"] for metric in TESTED)
+        rare = group(products, "1–5", lamar, base)
+        assert rare["low"] < 0 < rare["high"]
+    assert max(WHOLE, key=lambda name: metrics("scientific", WHOLE[name])["ndcg@10"]) == "placebo"
 
 
 def test_what_is_said_of_pre_training_is_so(products):
@@ -299,6 +328,8 @@ def test_what_is_said_of_other_models_is_so(products):
     assert group(products, "1–5", lamar, original)["low"] > 0
     assert group(products, "1–5", lamar, placebo)["low"] > 0
     assert all(group(products, "> 20", lamar, base)["low"] < 0 for base in (original, placebo))
+    found = [group(products, "1–5", run)["value"] for run in (lamar, WHOLE["lamar"])]
+    assert found[1] / found[0] > 6
     others = ("unisrec-original-products", "zesrec-original-products", "s3rec-original-products", "sasrec-products")
     assert metrics("scientific", "bert4rec-products")["ndcg@10"] < min(
         metrics("scientific", run)["ndcg@10"] for run in others
