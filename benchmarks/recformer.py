@@ -319,7 +319,7 @@ def shown(result: dict[str, Any]) -> Table:
 @click.option("--reference-users", type=int, help="That the reference learns and ranks.  [default: all]")
 @click.option("--reference-items", type=int, help="That the reference encodes.  [default: all]")
 @click.option("--compiled", is_flag=True, help="Let PyTorch compile our layers.")
-@click.option("--batch", default=None, type=int, help="Of ours; at least 128 users a step.  [default: 128, CPU: 32]")
+@click.option("--batch", default=None, type=int, help="Of ours; 128 users a step in any case.  [default: 128, CPU: 32]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="bfloat16", show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="The median counts.")
 @user_errors
@@ -327,9 +327,8 @@ def main(
     size: str, users: int, items: int, reference_users: int | None, reference_items: int | None, compiled: bool,
     batch: int | None, precision: str, rounds: int,
 ) -> None:  # fmt: skip
-    """Print the table and write benchmarks/results/recformer-SIZE-DEVICE.json, or recformer-SIZE-BATCH-DEVICE.json."""
+    """Print the table and write benchmarks/results/recformer-SIZE-DEVICE.json."""
     device = fit.device().type
-    name = "-".join(["recformer", size, *([str(batch)] if batch else []), device])
     batch = batch or {"cuda": STEP, "cpu": 32}[device]  # a GPU is filled by many, a CPU's caches by few
     changes = {"layers": SIZES[size]["num_hidden_layers"], "batch": batch, "accumulate": max(1, STEP // batch)}
     changes |= {"learning_rate": 5e-5, "weight_decay": 0.0, "warmup_steps": 100}
@@ -365,7 +364,7 @@ def main(
             times = measured(way, learned, sought, encoded, rounds, bar)
             training = 3 * flops(size, learned.histories, catalogue)
             result[name] = rates(times, some, encoded, training, possible)
-    write_json(Path(f"benchmarks/results/{name}.json"), result)
+    write_json(Path(f"benchmarks/results/recformer-{size}-{device}.json"), result)
     console.print(shown(result))
     say(json.dumps(result))
 

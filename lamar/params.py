@@ -650,12 +650,11 @@ AnyRun = Annotated[
 class PoolKind(Section):
     """What stands in a pool: the target and random items, or the best `candidates` of the run `first`.
 
-    Among the best of a run the target may be missing. test: how many test pools at the most, of those a run asks for.
+    Among the best of a run the target may be missing.
     """
 
     candidates: Annotated[int, Field(ge=2)]
     first: str | None = None
-    test: Positive | None = None
 
     @property
     def protocol(self) -> str:

@@ -32,7 +32,7 @@ class Embeddings(nn.Module):
         """Tokens as they lie -> (..., hidden)."""
         places = self.position(text.layout.places + self.first_position)
         summed = self.word(text.ids) + places + self.token_type(text.types) + self.item_position(text.items)
-        return kept(self.dropout(self.norm(summed)))
+        return as_read(self.dropout(self.norm(summed)))
 
 
 class Layer(nn.Module):
@@ -56,18 +56,19 @@ class Layer(nn.Module):
         """
         if only_cls:
             return self._after(layout.first(tokens), self.attention.of_cls(tokens, layout))
-        return kept(self._after(tokens, self.attention(tokens, layout)))
+        return as_read(self._after(tokens, self.attention(tokens, layout)))
 
     def _after(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        tokens = kept(self.attention_norm(tokens + self.dropout(self.attention_output(attended))))
+        tokens = as_read(self.attention_norm(tokens + self.dropout(self.attention_output(attended))))
         inner = functional.gelu(self.intermediate(tokens))
         return self.output_norm(tokens + self.dropout(self.output(inner)))
 
 
-def kept(states: Tensor) -> Tensor:
-    """Normed states as they lie until they are read: on a GPU in the precision of the matrix products that read them.
+def as_read(states: Tensor) -> Tensor:
+    """States as they lie until they are read: on a GPU in the precision of the matrix products that read them.
 
-    There moving states takes more time than computing them; a CPU gains nothing, and they stay float32.
+    There moving them takes more time than computing them; what is added to them later has been rounded, too. A CPU
+    gains nothing: they stay float32.
     """
     if states.is_cuda and torch.is_autocast_enabled("cuda"):
         return states.to(torch.get_autocast_dtype("cuda"))

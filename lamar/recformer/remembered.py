@@ -1,6 +1,7 @@
 """What the frozen layers of a Recformer make of texts that are read again and again: computed once, then looked up.
 
-The values are those that would be computed each time, in float32: users x places x tokens x hidden x 4 bytes of memory.
+The values are those that would be computed each time: users x places x tokens x hidden x 4 bytes of memory in float32,
+as they are on a CPU.
 """
 
 from __future__ import annotations

@@ -126,7 +126,10 @@ def validation_ndcg(model: Trainable, split: Split, settings: Training) -> float
 
 
 def precision(settings: Run) -> AbstractContextManager[Any]:
-    """Matrix products in bfloat16 where the run asks for it; sums, norms and the loss stay float32."""
+    """Matrix products in bfloat16 where the run asks for it; sums, norms and the loss stay float32.
+
+    What a Recformer hands from layer to layer is an exception on a GPU (lamar.recformer.model.as_read).
+    """
     return torch.autocast(device().type, torch.bfloat16, enabled=settings.precision == "bfloat16")
 
 
