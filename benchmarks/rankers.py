@@ -105,10 +105,12 @@ def scoring(model: LoraRanker, pools: Sequence[Pool], run: LoraRun, rounds: int)
     }
 
 
-def training(model: LoraRanker, lessons: Lessons, run: LoraRun, prompts: int, rounds: int) -> dict[str, float]:
-    """Tokens a second of both ways, forward and backward, `run.batch` prompts at once; `losses`: of the first batch."""
+def training(
+    model: LoraRanker, lessons: Lessons, run: LoraRun, prompts: int, batch: int, rounds: int
+) -> dict[str, float]:
+    """Tokens a second of both ways, forward and backward, `batch` prompts at once; `losses`: of the first batch."""
     cases = [model._case(pool, only=place) for pool, place in lessons.train[:prompts]]
-    batches = [cases[start : start + run.batch] for start in range(0, len(cases), run.batch)]
+    batches = [cases[start : start + batch] for start in range(0, len(cases), batch)]
     model.eval()  # without dropout the two losses are the same
     with torch.no_grad(), fit.precision(run):
         losses = [round(float(loss(model, batches[0])), 4) for loss in (packed_loss, padded_loss)]
@@ -126,7 +128,7 @@ def training(model: LoraRanker, lessons: Lessons, run: LoraRun, prompts: int, ro
     padded = sum(len(batch) * max(case.tokens for case in batch) for batch in batches)
     return {
         "prompts": len(cases),
-        "prompts_at_once": run.batch,
+        "prompts_at_once": batch,
         "losses": losses,
         "padding_share": round(1 - tokens / padded, 4),
         "tokens_per_second": round(tokens / fast, 1),
@@ -140,9 +142,10 @@ def training(model: LoraRanker, lessons: Lessons, run: LoraRun, prompts: int, ro
 @click.argument("run")
 @click.option("--pools", "count", default=4, show_default=True, help="Test pools that are scored.")
 @click.option("--prompts", default=16, show_default=True, help="Training prompts that are learned.")
+@click.option("--batch", type=int, help="Of these at once: padded, their logits take memory.  [default: the run's]")
 @click.option("--rounds", default=2, show_default=True, help="The fastest counts.")
 @user_errors
-def main(dataset: str, run: str, count: int, prompts: int, rounds: int) -> None:
+def main(dataset: str, run: str, count: int, prompts: int, batch: int | None, rounds: int) -> None:
     """Write benchmarks/results/rankers-DATASET-RUN.json."""
     import polars as pl
 
@@ -160,7 +163,7 @@ def main(dataset: str, run: str, count: int, prompts: int, rounds: int) -> None:
         "model": llm.model,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads",
         "scoring": scoring(model, read_asked(path).pools[:count], settings, rounds),
-        "training": training(model, read_lessons(path), settings, prompts, rounds),
+        "training": training(model, read_lessons(path), settings, prompts, batch or settings.batch, rounds),
     }
     write_json(Path(f"benchmarks/results/rankers-{dataset}-{run}.json"), result)
     say(str(result))

@@ -39,7 +39,7 @@ def test_scoring_one_by_one_gives_the_same_scores(benchmark, tiny_cache):
 def test_padded_training_has_the_same_loss(benchmark, tiny_cache):
     cases, places = pools(7, seed=3)
     lessons = Lessons(list(zip(cases, places, strict=True)), Split([], np.array([])), np.array([]), np.array([]))
-    found = benchmark.training(ranker(tiny_cache), lessons, RUN, prompts=6, rounds=1)
+    found = benchmark.training(ranker(tiny_cache), lessons, RUN, prompts=6, batch=4, rounds=1)
     assert found["losses"][0] == pytest.approx(found["losses"][1], abs=2e-4)
     assert found["prompts"] == 6
     assert 0 <= found["padding_share"] < 0.5
