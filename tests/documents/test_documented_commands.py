@@ -180,6 +180,8 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         python benchmarks/recformer.py --size minilm --users 256 --reference-users 64 --reference-items 512 --rounds 1
         python benchmarks/recformer.py --size base --users 8192 --reference-users 256 --reference-items 512 --compiled
         python benchmarks/recformer_steps.py
+        python benchmarks/rankers.py ml-100k lora-small-original --pools 1 --prompts 8
+        python benchmarks/rankers.py scientific lora-half-original --pools 1 --prompts 4 --batch 2 --rounds 1
         python benchmarks/generate.py ml-100k qwen-coder
     """,
     "needs the environment of RecBole, in which tests/baselines/test_references.py runs it on a tiny catalogue": """
