@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamar.baselines.sequence import chunks, padded
+from lamar.baselines.sequence import chunks, of_items, padded
 from lamar.baselines.unisrec import Unisrec, sharpened_cosines
 from lamar.training.examples import draw
 
@@ -64,7 +64,7 @@ class Contrastive(nn.Module):
         histories, augmented, targets = self.model.sent(batch.histories, batch.augmented, batch.targets)
         vectors = torch.cat([self.model.vectors(), self.model.item(self.dropped)])
         histories, augmented = (self.model.states(view, vectors)[:, -1] for view in (histories, augmented))
-        near_item = contrast(histories, vectors[targets], targets)
+        near_item = contrast(histories, of_items(vectors, targets), targets)
         return near_item + SEQUENCES_WEIGHT * contrast(histories, augmented, targets)
 
     def renew(self) -> None:

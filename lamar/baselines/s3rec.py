@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape, at, chosen, chunks, padded, windows
+from lamar.baselines.sequence import INITIAL_STD, SequenceModel, Shape, at, chosen, chunks, of_items, padded, windows
 from lamar.params import S3recWeights
 
 OBJECTIVES = ("attributes", "masked_items", "masked_attributes", "segments")  # each has a projection of its own
@@ -99,7 +99,7 @@ class S3rec(SequenceModel):
         guess, gap = self.projection["masked_items"](guessed), self.projection["segments"](context)
         return {
             "attributes": self._attribute_loss("attributes", at(masked, seen_places), known),
-            "masked_items": told_apart(guess, vectors[right], vectors[wrong]),
+            "masked_items": told_apart(guess, of_items(vectors, right), of_items(vectors, wrong)),
             "masked_attributes": self._attribute_loss("masked_attributes", guessed, right),
             "segments": told_apart(gap, segment, other),
         }

@@ -124,6 +124,15 @@ def at(states: Tensor, places: Tensor) -> Tensor:
     return states.flatten(0, 1).index_select(0, places)
 
 
+def of_items(vectors: Tensor, items: Tensor) -> Tensor:
+    """The vectors of items (any shape), out of (items, hidden): (*items.shape, hidden).
+
+    Indexing would give the same. But on a CPU its gradient is added up by several threads in any order, so that a seed
+    did not give the same weights every time.
+    """
+    return functional.embedding(items, vectors)
+
+
 def windows(items: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Cut a sequence into windows of `size` targets, each with the item before; the first cut is random."""
     if len(items) < 2:

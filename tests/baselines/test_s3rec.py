@@ -10,7 +10,7 @@ from sequence_scores import random_history, scored
 
 from lamar.baselines.s3rec import S3rec, Views, segmented, told_apart, wrong_items
 from lamar.baselines.sasrec import PublishedSasrec, Sasrec
-from lamar.baselines.sequence import Shape
+from lamar.baselines.sequence import Shape, of_items
 from lamar.models import train_s3rec
 from lamar.params import S3recRun, S3recWeights, load
 from lamar.training import fit
@@ -266,3 +266,18 @@ def test_fine_tuning_is_sasrec_s(loss, kind):
     model, _ = trained(GENRES, loss=loss, epochs=1, pretraining=short)
     assert type(model) is kind
     assert model.encoder.causal
+
+
+def test_gradients_are_the_same_bits_with_several_threads():
+    """Of as many vectors as threads share; with indexing they differed nearly every time."""
+    threads, found = torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    items, given = torch.randint(50, (4000,)), torch.randn(4000, 64)
+    try:
+        for _ in range(20):
+            vectors = torch.ones(1000, 64, requires_grad=True)
+            of_items(vectors, items).backward(given)
+            found.add(vectors.grad.numpy().tobytes())
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
