@@ -206,13 +206,33 @@ def both(size: str, catalogue: Catalogue, train: list[np.ndarray], settings: Rec
     return Ours(recommender.to(device), settings), Plain(reference.to(device))
 
 
+def settings_of(size: str, batch: int, precision: str) -> RecformerRun:
+    """What ours learns with: the published rate, and at least 128 users a step."""
+    shape = {"layers": SIZES[size]["num_hidden_layers"], "batch": batch, "accumulate": max(1, STEP // batch)}
+    return RecformerRun.model_construct(
+        **shape, precision=precision, learning_rate=5e-5, weight_decay=0.0, warmup_steps=100
+    )
+
+
+def drawn_from(train: list[np.ndarray]) -> Split:
+    """A position of every user, the same in every epoch."""
+    examples = draw(train, 1, 1, np.random.default_rng(0))
+    return Split(examples.histories, examples.targets[:, 0])
+
+
 @torch.no_grad()
 def disagreement(ours: Ours, plain: Plain, users: Split) -> float:
-    """The largest relative difference of 32 users' unit vectors, both in float32."""
+    """The largest relative difference of 32 users' unit vectors, both in float32.
+
+    Raises LamarError when rounding does not explain it.
+    """
     histories = users.histories[:32]
     ours.model.eval(), plain.model.eval()
     theirs = functional.normalize(plain.model(histories), dim=-1)
-    return float((ours.model._encode(histories) - theirs).norm(dim=-1).max())
+    found = float((ours.model._encode(histories) - theirs).norm(dim=-1).max())
+    if not found < AGREEMENT:
+        raise LamarError(f"the vectors differ from the reference's by {found:.1e}: nothing is measured")
+    return found
 
 
 def first(split: Split, users: int) -> Split:
@@ -330,18 +350,13 @@ def main(
     """Print the table and write benchmarks/results/recformer-SIZE-DEVICE.json."""
     device = fit.device().type
     batch = batch or {"cuda": STEP, "cpu": 32}[device]  # a GPU is filled by many, a CPU's caches by few
-    changes = {"layers": SIZES[size]["num_hidden_layers"], "batch": batch, "accumulate": max(1, STEP // batch)}
-    changes |= {"learning_rate": 5e-5, "weight_decay": 0.0, "warmup_steps": 100}
-    settings = RecformerRun.model_construct(precision=precision, **changes)
+    settings = settings_of(size, batch, precision)
     catalogue, train, ranked = synthetic(users, items, SIZES[size]["vocab_size"])
     ours, plain = both(size, catalogue, train, settings)
     difference = disagreement(ours, plain, ranked)
-    if not difference < AGREEMENT:
-        raise LamarError(f"the vectors differ from the reference's by {difference:.1e}: nothing is measured")
     if compiled:
         ours.model.model.compile_layers()
-    examples = draw(train, 1, 1, np.random.default_rng(0))
-    drawn = Split(examples.histories, examples.targets[:, 0])
+    drawn = drawn_from(train)
     possible = matrix_product(precision)
     result = {
         "size": size,
