@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamar.recformer import banded
 from lamar.recformer.attention import OfCls
 from lamar.training.dropout import dropout
 
@@ -44,6 +45,11 @@ class Padded:
         """What sees what (`window_mask`)."""
         return window_mask(self.lengths, self.width, self.window)
 
+    @cached_property
+    def band(self) -> Tensor:
+        """What sees what of its blocks (`banded.band_mask`)."""
+        return banded.band_mask(self.lengths, self.width, self.window)
+
     @property
     def real(self) -> Tensor:
         """Which tokens are no padding: bool (users, width)."""
@@ -70,7 +76,12 @@ class Padded:
         query, key, value = (
             projection(tokens).view(users, width, heads, -1).transpose(1, 2) for projection in projections
         )
-        local = _attend(query, key, value, self.mask, rate)
+        if tokens.is_cuda:
+            local = functional.scaled_dot_product_attention(query, key, value, attn_mask=self.mask, dropout_p=rate)
+        elif banded.pays(width, self.window):
+            local = banded.attend(query, key, value, self.band, rate)
+        else:
+            local = _attend(query, key, value, self.mask, rate)
         local = local.transpose(1, 2).reshape(users, width, hidden)
         return torch.cat([of_cls()[:, None], local[:, 1:]], dim=1)
 
@@ -88,10 +99,8 @@ class Padded:
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, rate: float) -> Tensor:
     """Softmax attention, (users, heads, tokens, size) each, where `mask` is True, with dropout at `rate`.
 
-    On a CPU written out: the backward pass of PyTorch's fused kernel takes five times as long there in bfloat16.
+    Written out: the backward pass of PyTorch's fused kernel takes five times as long on a CPU in bfloat16.
     """
-    if query.is_cuda:
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     weights = dropout(scores.masked_fill(~mask, float("-inf")).softmax(-1), rate, training=True)
     return weights @ value
