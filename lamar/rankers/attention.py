@@ -16,6 +16,7 @@ Seen = tuple[int, Tensor | None]
 all, see themselves and what is before them."""
 
 BY_CASE = "by_case"
+BLOCK = 256  # queries of a block on a CPU: enough to fill its cores, and most keys that none of them sees are left out
 
 
 def by_case() -> str:
@@ -37,11 +38,16 @@ def attend(
 
     if cases is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+
+    def fused(*states: Tensor | None) -> Tensor:
+        return sdpa_attention_forward(module, *states, **options)[0]
+
+    def written_out(*states: Tensor | None) -> Tensor:
+        return in_blocks(*states, options.get("scaling") or query.shape[-1] ** -0.5)
+
+    attention = fused if query.is_cuda else written_out
     parts = zip(*(states.split([tokens for tokens, _ in cases], dim=2) for states in (query, key, value)), strict=True)
-    done = [
-        _attend_case(lambda *part: sdpa_attention_forward(module, *part, **options)[0], *part, seen)
-        for part, (_, seen) in zip(parts, cases, strict=True)
-    ]
+    done = [_attend_case(attention, *part, seen) for part, (_, seen) in zip(parts, cases, strict=True)]
     return torch.cat(done, dim=1), None
 
 
@@ -54,3 +60,33 @@ def _attend_case(
     first = query.shape[2] - len(seen)
     before = attention(*(states[:, :, :first] for states in (query, key, value)), None)
     return torch.cat([before, attention(query[:, :, first:], key, value, seen[None, None])], dim=1)
+
+
+def in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, scaling: float) -> Tensor:
+    """Attention as matrix products, a block of queries at a time: (1, tokens, heads, width).
+
+    query: (1, heads, tokens, width); key, value: (1, key heads, all tokens, width), each for as many heads in a row;
+    seen: bool (1, 1, tokens, all tokens), None: each token sees itself and those before. On a CPU PyTorch's fused
+    kernel does not use its products of bfloat16, and its backward pass takes longer still.
+    """
+    scaled = query * scaling
+    blocks = []
+    for start in range(0, query.shape[2], BLOCK):
+        part = scaled[:, :, start : start + BLOCK]
+        end = start + part.shape[2] if seen is None else key.shape[2]
+        hidden = _future(part.shape[2]) if seen is None else ~seen[0, 0, start : start + BLOCK]
+        blocks.append(_block(part, key[0, :, :end], value[0, :, :end], hidden))
+    return torch.cat(blocks, dim=2).transpose(1, 2)
+
+
+def _block(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
+    """Of queries (1, heads, tokens, width); hidden: bool (tokens, last keys), what they do not see of the last keys."""
+    _, heads, tokens, width = query.shape
+    scores = query.reshape(len(key), -1, width) @ key.transpose(1, 2)  # heads that share their keys side by side
+    scores.view(heads, tokens, -1)[..., -hidden.shape[1] :].masked_fill_(hidden, float("-inf"))
+    return (scores.softmax(-1) @ value).view(1, heads, tokens, -1)
+
+
+def _future(tokens: int) -> Tensor:
+    """What tokens in a row do not see of each other: those after them, bool (tokens, tokens)."""
+    return torch.ones(tokens, tokens, dtype=torch.bool).triu(diagonal=1)

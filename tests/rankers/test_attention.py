@@ -1,0 +1,36 @@
+"""Attention in blocks is PyTorch's, forward and backward, for cases longer and shorter than a block."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from lamar.rankers.attention import BLOCK, in_blocks
+
+
+def states(tokens: int, heads: int, key_heads: int) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(1, count, tokens, 8, requires_grad=True) for count in (heads, key_heads, key_heads)]
+
+
+@pytest.mark.parametrize("tokens", [1, 5, BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (6, 2)])
+def test_causal_attention(tokens, heads, key_heads):
+    query, key, value = states(tokens, heads, key_heads)
+    ours = in_blocks(query, key, value, None, scaling=0.3)
+    theirs = scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.3, enable_gqa=True)
+    assert ours.shape == (1, tokens, heads, 8)
+    torch.testing.assert_close(ours.transpose(1, 2), theirs)
+    weights = torch.randn_like(theirs)
+    ours = torch.autograd.grad((ours.transpose(1, 2) * weights).sum(), (query, key, value))
+    torch.testing.assert_close(ours, torch.autograd.grad((theirs * weights).sum(), (query, key, value)))
+
+
+def test_the_last_tokens_see_what_they_are_let():
+    query, key, value = states(2 * BLOCK, 6, 2)
+    last = query[:, :, : BLOCK + 7]
+    seen = torch.rand(1, 1, BLOCK + 7, 2 * BLOCK) < 0.5
+    seen[..., 0] = True  # a token that sees nothing has no mean
+    ours = in_blocks(last, key, value, seen, scaling=0.3)
+    theirs = scaled_dot_product_attention(last, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
+    torch.testing.assert_close(ours.transpose(1, 2), theirs)
