@@ -25,7 +25,7 @@ def main(dataset: str, ranker: str, kind: str) -> None:
     chosen = params.load()
     run, wanted = params.ranker(chosen, ranker), params.entry(chosen.pools, "pool", kind)
     sequences = read_sequences(dataset, ranker)
-    settings = (run.prompts.model_dump(), run.history, wanted.candidates, run.pools_seed)
+    settings = (run.prompts.drawn(kind == chosen.tune.pools), run.history, wanted.candidates, run.pools_seed)
     if wanted.first is None:
         table = pools.draw(sequences.users, sequences.items.height, *settings)
     else:

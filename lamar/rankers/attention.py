@@ -39,11 +39,13 @@ def attend(
     if cases is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
 
-    def fused(*states: Tensor | None) -> Tensor:
-        return sdpa_attention_forward(module, *states, **options)[0]
+    def fused(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
+        mask = None if seen is None else seen[None, None]
+        return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
 
-    def written_out(*states: Tensor | None) -> Tensor:
-        return in_blocks(*states, options.get("scaling") or query.shape[-1] ** -0.5)
+    def written_out(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
+        each_other = None if seen is None else seen[:, -len(seen) :]  # all see all of the question
+        return in_blocks(query, key, value, each_other, options.get("scaling") or query.shape[-1] ** -0.5)
 
     attention = fused if query.is_cuda else written_out
     parts = zip(*(states.split([tokens for tokens, _ in cases], dim=2) for states in (query, key, value)), strict=True)
@@ -59,22 +61,22 @@ def _attend_case(
         return attention(query, key, value, None)
     first = query.shape[2] - len(seen)
     before = attention(*(states[:, :, :first] for states in (query, key, value)), None)
-    return torch.cat([before, attention(query[:, :, first:], key, value, seen[None, None])], dim=1)
+    return torch.cat([before, attention(query[:, :, first:], key, value, seen)], dim=1)
 
 
 def in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, scaling: float) -> Tensor:
     """Attention as matrix products, a block of queries at a time: (1, tokens, heads, width).
 
     query: (1, heads, tokens, width); key, value: (1, key heads, all tokens, width), each for as many heads in a row;
-    seen: bool (1, 1, tokens, all tokens), None: each token sees itself and those before. On a CPU PyTorch's fused
-    kernel does not use its products of bfloat16, and its backward pass takes longer still.
+    seen: bool (tokens, last keys), what they see of the last keys, besides all others; None: each token sees itself and
+    those before. On a CPU PyTorch's fused kernel takes two to three times as long, forward and backward.
     """
     scaled = query * scaling
     blocks = []
     for start in range(0, query.shape[2], BLOCK):
         part = scaled[:, :, start : start + BLOCK]
         end = start + part.shape[2] if seen is None else key.shape[2]
-        hidden = _future(part.shape[2]) if seen is None else ~seen[0, 0, start : start + BLOCK]
+        hidden = _future(part.shape[2]) if seen is None else ~seen[start : start + BLOCK]
         blocks.append(_block(part, key[0, :, :end], value[0, :, :end], hidden))
     return torch.cat(blocks, dim=2).transpose(1, 2)
 

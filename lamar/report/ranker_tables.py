@@ -27,8 +27,9 @@ def falling_table(chapter: Chapter) -> list[Table]:
     names = dict.fromkeys(run for runs in found.values() for run in runs)
     rows = [[run, *(_falling_cell(found[pools.name].get(run)) for pools in sampled)] for run in names]
     rows += [["chance", *(f"{pools.chance['ndcg@10']:.4f}" for pools in sampled if pools.chance)]]
-    caption = f"NDCG@10 by the number of candidates on {chapter.name}."
-    return [Table(caption, ["NDCG@10 of", *(str(pools.candidates) for pools in sampled)], rows)] if sampled else []
+    caption = f"NDCG@10 by the number of candidates on {chapter.name}; fewer users are some of more."
+    sizes = [f"{pools.candidates} ({pools.users:,} users)" for pools in sampled]
+    return [Table(caption, ["NDCG@10 of", *sizes], rows)] if sampled else []
 
 
 def _falling_cell(ranked: Ranked | None) -> str:

@@ -177,7 +177,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
     "measures a machine for minutes": """
         python benchmarks/diversity.py
         python benchmarks/runner.py
-        python benchmarks/recformer.py --size minilm --users 256 --reference-users 64 --reference-items 512 --rounds 1
+        python benchmarks/recformer.py --size minilm --users 256 --reference-users 64 --reference-items 512
         python benchmarks/recformer.py --size base --users 8192 --reference-users 256 --reference-items 512 --compiled
         python benchmarks/recformer_steps.py
         python benchmarks/rankers.py ml-100k lora-small-original --pools 1 --prompts 8

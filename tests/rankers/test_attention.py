@@ -26,11 +26,11 @@ def test_causal_attention(tokens, heads, key_heads):
     torch.testing.assert_close(ours, torch.autograd.grad((theirs * weights).sum(), (query, key, value)))
 
 
-def test_the_last_tokens_see_what_they_are_let():
+def test_the_last_tokens_see_all_others_and_what_they_are_let_of_each_other():
     query, key, value = states(2 * BLOCK, 6, 2)
     last = query[:, :, : BLOCK + 7]
-    seen = torch.rand(1, 1, BLOCK + 7, 2 * BLOCK) < 0.5
-    seen[..., 0] = True  # a token that sees nothing has no mean
-    ours = in_blocks(last, key, value, seen, scaling=0.3)
+    each_other = torch.rand(BLOCK + 7, BLOCK + 7) < 0.5
+    seen = torch.cat([torch.ones(BLOCK + 7, BLOCK - 7, dtype=torch.bool), each_other], dim=1)
+    ours = in_blocks(last, key, value, each_other, scaling=0.3)
     theirs = scaled_dot_product_attention(last, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
     torch.testing.assert_close(ours.transpose(1, 2), theirs)
