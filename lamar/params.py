@@ -572,19 +572,19 @@ class Pretrained(Fitting, Reading):
 class Prompts(Section):
     """How many pools are drawn for training, validation and test.
 
-    larger: how many for test of the kinds that are not learned on, whose pools are larger; none: as many as `test`.
+    others: how many for test of the other kinds of pools, which are not learned on; none: as many as `test`.
     checked: how many of the test pools are ranked in another order, too, and answered freely.
     """
 
     train: Positive
     validation: Positive
     test: Positive
-    larger: Positive | None = None
+    others: Positive | None = None
     checked: Positive
 
     def drawn(self, learned: bool) -> dict[str, int]:
         """By split, of the kind of pools that is learned on or of another."""
-        test = self.test if learned else self.larger or self.test
+        test = self.test if learned else self.others or self.test
         return {"train": self.train, "validation": self.validation, "test": test}
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 Seen = tuple[int, Tensor | None]
-"""Of a case: its tokens, and which of them its last ones see, bool (last ones, tokens). Those before, and with None
-all, see themselves and what is before them."""
+"""Of a case: its tokens, and which of them its last ones see, bool (last ones, tokens): all that are before the last
+ones, and some of these. Those before, and with None all, see themselves and what is before them."""
 
 BY_CASE = "by_case"
 BLOCK = 256  # queries of a block on a CPU: enough to fill its cores, and most keys that none of them sees are left out
@@ -33,18 +33,24 @@ def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     cases: Sequence[Seen] | None = None, **options: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """transformers' `sdpa` in each case: (1, tokens, heads, width) of states (1, heads, tokens, width)."""
+    """Attention in each case: (1, tokens, heads, width) of states (1, heads, tokens, width).
+
+    On a GPU transformers' `sdpa`. Raises NotImplementedError for a model that drops attention out or caps its scores.
+    """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if cases is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+
+    if options.get("dropout") or options.get("softcap"):
+        raise NotImplementedError("attention by case has no dropout and no cap")
 
     def fused(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
         mask = None if seen is None else seen[None, None]
         return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
 
     def written_out(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
-        each_other = None if seen is None else seen[:, -len(seen) :]  # all see all of the question
+        each_other = None if seen is None else seen[:, -len(seen) :]
         return in_blocks(query, key, value, each_other, options.get("scaling") or query.shape[-1] ** -0.5)
 
     attention = fused if query.is_cuda else written_out
@@ -69,26 +75,28 @@ def in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, sc
 
     query: (1, heads, tokens, width); key, value: (1, key heads, all tokens, width), each for as many heads in a row;
     seen: bool (tokens, last keys), what they see of the last keys, besides all others; None: each token sees itself and
-    those before. On a CPU PyTorch's fused kernel takes two to three times as long, forward and backward.
+    those before. On a CPU PyTorch's fused kernel takes two to three times as long, forward and backward. Scores have
+    the precision of the states, as in transformers' `eager`.
     """
     scaled = query * scaling
     blocks = []
     for start in range(0, query.shape[2], BLOCK):
         part = scaled[:, :, start : start + BLOCK]
         end = start + part.shape[2] if seen is None else key.shape[2]
-        hidden = _future(part.shape[2]) if seen is None else ~seen[start : start + BLOCK]
-        blocks.append(_block(part, key[0, :, :end], value[0, :, :end], hidden))
+        unseen = _future(part) if seen is None else ~seen[start : start + BLOCK]
+        blocks.append(_block(part, key[0, :, :end], value[0, :, :end], unseen))
     return torch.cat(blocks, dim=2).transpose(1, 2)
 
 
-def _block(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
-    """Of queries (1, heads, tokens, width); hidden: bool (tokens, last keys), what they do not see of the last keys."""
+def _block(query: Tensor, key: Tensor, value: Tensor, unseen: Tensor) -> Tensor:
+    """Of queries (1, heads, tokens, width); unseen: bool (tokens, last keys), what they do not see of the last keys."""
     _, heads, tokens, width = query.shape
     scores = query.reshape(len(key), -1, width) @ key.transpose(1, 2)  # heads that share their keys side by side
-    scores.view(heads, tokens, -1)[..., -hidden.shape[1] :].masked_fill_(hidden, float("-inf"))
+    scores.view(heads, tokens, -1)[..., -unseen.shape[1] :].masked_fill_(unseen, float("-inf"))
     return (scores.softmax(-1) @ value).view(1, heads, tokens, -1)
 
 
-def _future(tokens: int) -> Tensor:
-    """What tokens in a row do not see of each other: those after them, bool (tokens, tokens)."""
-    return torch.ones(tokens, tokens, dtype=torch.bool).triu(diagonal=1)
+def _future(query: Tensor) -> Tensor:
+    """What tokens (1, heads, tokens, width) do not see of each other: those after them, bool (tokens, tokens)."""
+    tokens = query.shape[2]
+    return torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(diagonal=1)

@@ -21,19 +21,19 @@ def rankers_tables(chapter: Chapter) -> list[Table]:
 
 
 def falling_table(chapter: Chapter) -> list[Table]:
-    """NDCG@10 of every run over the sizes of pools of random candidates."""
+    """NDCG@10 of every run over the sizes of pools of random candidates, of the users who were asked in all of them."""
     sampled = [pools for pools in chapter.rankers if not pools.first]
     found = {pools.name: {ranked.run: ranked for ranked in pools.runs} for pools in sampled}
     names = dict.fromkeys(run for runs in found.values() for run in runs)
     rows = [[run, *(_falling_cell(found[pools.name].get(run)) for pools in sampled)] for run in names]
     rows += [["chance", *(f"{pools.chance['ndcg@10']:.4f}" for pools in sampled if pools.chance)]]
-    caption = f"NDCG@10 by the number of candidates on {chapter.name}; fewer users are some of more."
-    sizes = [f"{pools.candidates} ({pools.users:,} users)" for pools in sampled]
+    caption = f"NDCG@10 by the number of candidates on {chapter.name}, of users asked with each."
+    sizes = [str(pools.candidates) for pools in sampled]
     return [Table(caption, ["NDCG@10 of", *sizes], rows)] if sampled else []
 
 
 def _falling_cell(ranked: Ranked | None) -> str:
-    return mean(ranked.metrics, "ndcg@10", ranked.seeds) if ranked else "–"
+    return mean(ranked.shared, "ndcg@10", ranked.seeds) if ranked and ranked.shared else "–"
 
 
 def pool_table(chapter: Chapter, pools: PoolResults) -> Table:

@@ -22,7 +22,8 @@ SHOWN = ("recall@10", "ndcg@10", "mrr")  # the paper's, Table 4
 class Ranked:
     """One run on one kind of pools.
 
-    users: whom it ranked; full: `users` with a full history, and their metrics; checks: of the stage rank.
+    users: whom it ranked; full: `users` with a full history, and their metrics; checks: of the stage rank; shared:
+    metrics of the users who were asked in every kind of random pools, {} when the ranks are not here.
     """
 
     run: str
@@ -31,6 +32,7 @@ class Ranked:
     users: int
     full: dict[str, float]
     checks: dict[str, Any]
+    shared: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,32 @@ def read_pool_results(root: Path, dataset: str, chosen: Params) -> list[PoolResu
     Raises LamarError naming a file that is incomplete.
     """
     folders = [root / "metrics" / dataset / name for name in chosen.pools]
-    return [_pool_results(root, folder, chosen) for folder in folders if any(folder.glob("*.signature.json"))]
+    ranked = [folder for folder in folders if any(folder.glob("*.signature.json"))]
+    shared = _asked_in_all([_ranks(root, folder) for folder in ranked if not chosen.pools[folder.name].first])
+    return [_pool_results(root, folder, chosen, shared) for folder in ranked]
 
 
-def _pool_results(root: Path, folder: Path, chosen: Params) -> PoolResults:
+def _ranks(root: Path, folder: Path) -> Path:
+    """Where the ranks are whose metrics are in a folder."""
+    return root / "ranks" / folder.parts[-2] / folder.name
+
+
+def _asked_in_all(folders: list[Path]) -> set[int]:
+    """The users of every ranks table in these folders."""
+    users = [set(tables.read(path)["user"]) for folder in folders for path in sorted(folder.glob("*.parquet"))]
+    return set.intersection(*users) if users else set()
+
+
+def _pool_results(root: Path, folder: Path, chosen: Params, shared: set[int]) -> PoolResults:
     kind = chosen.pools[folder.name]
     found = {path.name.removesuffix(".signature.json"): read_json(path) for path in folder.glob("*.signature.json")}
     places = {run: place for place, run in enumerate(chosen.runs)}
     runs = sorted(found, key=lambda run: (places.get(run, len(places)), run))
-    ranked = [_ranked(folder, run, found[run]) for run in runs]
+    ties = chosen.evaluate.ties
+    ranked = [
+        _ranked(folder, run, found[run], _of_users(_ranks(root, folder) / f"{run}.parquet", shared, ties))
+        for run in runs
+    ]
     largest = max(ranked, key=lambda one: one.users)
     return PoolResults(
         folder.name,
@@ -75,18 +94,24 @@ def _pool_results(root: Path, folder: Path, chosen: Params) -> PoolResults:
         largest.checks["target_present"],
         ranked,
         kind.first or "",
-        _alone(root, folder, kind.first, largest.run, chosen.evaluate.ties) if kind.first else None,
+        _alone(root, folder, kind.first, largest.run, ties) if kind.first else None,
         None if kind.first else _chance(kind.candidates),
     )
 
 
-def _ranked(folder: Path, run: str, signature: dict[str, Any]) -> Ranked:
+def _ranked(folder: Path, run: str, signature: dict[str, Any], shared: dict[str, float]) -> Ranked:
     metrics = read_json(folder / f"{run}.json")
     missing = [name for name in METRICS if not {name, f"{name}_std"} <= metrics.keys()]
     if missing:
         raise LamarError(f"{folder / run}.json: no {missing[0]}; evaluate this run again")
     full, checks = (read_json(folder / f"{run}.{part}.json") for part in ("full-history", "checks"))
-    return Ranked(run, metrics, len(signature["seeds"]), signature["users"], full, checks)
+    return Ranked(run, metrics, len(signature["seeds"]), signature["users"], full, checks, shared)
+
+
+def _of_users(path: Path, users: set[int], ties: str) -> dict[str, float]:
+    """Metrics of a ranks table on some of its users; {} when it is not here, or has none of them."""
+    same = tables.read(path).filter(pl.col("user").is_in(users)) if path.exists() else None
+    return summarise(same, ties) if same is not None and same.height else {}
 
 
 def _alone(root: Path, folder: Path, first: str, run: str, ties: str) -> dict[str, float] | None:

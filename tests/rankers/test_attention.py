@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from lamar.rankers.attention import BLOCK, in_blocks
+from lamar.rankers.attention import BLOCK, attend, in_blocks
 
 
 def states(tokens: int, heads: int, key_heads: int) -> list[Tensor]:
@@ -20,10 +20,15 @@ def test_causal_attention(tokens, heads, key_heads):
     ours = in_blocks(query, key, value, None, scaling=0.3)
     theirs = scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.3, enable_gqa=True)
     assert ours.shape == (1, tokens, heads, 8)
+    same(ours, theirs, (query, key, value))
+
+
+def same(ours: Tensor, theirs: Tensor, states: tuple[Tensor, ...]) -> None:
+    """The same values, and the same gradients of the states."""
     torch.testing.assert_close(ours.transpose(1, 2), theirs)
     weights = torch.randn_like(theirs)
-    ours = torch.autograd.grad((ours.transpose(1, 2) * weights).sum(), (query, key, value))
-    torch.testing.assert_close(ours, torch.autograd.grad((theirs * weights).sum(), (query, key, value)))
+    ours = torch.autograd.grad((ours.transpose(1, 2) * weights).sum(), states)
+    torch.testing.assert_close(ours, torch.autograd.grad((theirs * weights).sum(), states))
 
 
 def test_the_last_tokens_see_all_others_and_what_they_are_let_of_each_other():
@@ -33,4 +38,9 @@ def test_the_last_tokens_see_all_others_and_what_they_are_let_of_each_other():
     seen = torch.cat([torch.ones(BLOCK + 7, BLOCK - 7, dtype=torch.bool), each_other], dim=1)
     ours = in_blocks(last, key, value, each_other, scaling=0.3)
     theirs = scaled_dot_product_attention(last, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
-    torch.testing.assert_close(ours.transpose(1, 2), theirs)
+    same(ours, theirs, (query, key, value))
+
+
+def test_what_it_lacks_is_refused():
+    with pytest.raises(NotImplementedError):
+        attend(None, *states(3, 2, 2), None, cases=[(3, None)], dropout=0.1)

@@ -24,7 +24,7 @@ USERS, LENGTH = 16, 8
 def write_project(root: Path) -> None:
     """params.yaml with three small runs, prepared tables, signals and a trained popularity."""
     chosen = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    few = {"train": 16, "validation": 4, "test": 10, "checked": 4}
+    few = {"train": 16, "validation": 4, "test": 10, "others": 8, "checked": 4}
     llm = tiny.generator("float32").model_dump(exclude={"adapter"})
     chosen["generators"]["tiny"] = llm
     small = {"llm": "tiny", "prompts": few, "seeds": [0, 1], "precision": "float32", "learning_rate": 0.01}
@@ -104,11 +104,11 @@ def metrics(root: Path, kind: str, file: str) -> dict:
 
 def test_every_size_of_pool_is_ranked_by_the_same_adapter(project):
     root, _ = project
-    for kind, size in (("sampled-4", 5), ("sampled-9", 10)):
+    for kind, size, users in (("sampled-4", 5, 10), ("sampled-9", 10, 8)):
         table = read(root / f"ranks/ml-100k/{kind}/lora-tiny.parquet")
         assert table["candidates"].unique().to_list() == [size]
         assert table["seed"].unique().to_list() == [0, 1]
-        assert table.height == 20
+        assert table.height == 2 * users
         assert metrics(root, kind, "lora-tiny.signature")["protocol"] == kind
     folders = sorted(path.name for path in (root / "models/ml-100k/lora-tiny").iterdir())
     assert folders == ["seed-0", "seed-1"]
