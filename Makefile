@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific whole pretrained baselines others page screenshot test audit format clean
+.PHONY: help env repro converged scientific whole pretrained baselines rankers others page screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -100,6 +100,18 @@ baselines: env ## after `make scientific`: the other models on the same products
 	  python stages/sequences.py scientific $$run && python stages/encode.py scientific $$run && \
 	  python stages/train.py scientific $$run && python stages/evaluate.py scientific $$run || exit 1; done
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
+
+rankers: env ## after `make scientific`: a small LLM learns to rank pools, 3 seeds each (an hour and a half)
+	python stages/retrieve.py scientific sasrec-products
+	for run in pool-popularity-small untuned-small-original untuned-small-lamar lora-small-original lora-small-lamar; do \
+	  python stages/sequences.py scientific $$run || exit 1; \
+	  for pools in sampled-20 sampled-99 sasrec-products-100; do \
+	    python stages/pools.py scientific $$run $$pools || exit 1; done; \
+	  python stages/tune.py scientific $$run || exit 1; \
+	  for pools in sampled-20 sampled-99 sasrec-products-100; do \
+	    python stages/rank.py scientific $$run $$pools && \
+	    python stages/evaluate_ranker.py scientific $$run $$pools || exit 1; done; done
+	python stages/report.py
 
 others: env ## and on video games and MovieLens-1M with storylines (four hours; of Recformer's 3 seeds the first is committed)
 	for dataset in games ml-1m-storylines; do \

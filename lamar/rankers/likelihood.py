@@ -34,6 +34,11 @@ class Case:
         return len(self.question) + self.written
 
     @property
+    def places(self) -> int:
+        """How many places of a context it takes: the question's, and those of the longest answer."""
+        return len(self.question) + max(map(len, self.answers))
+
+    @property
     def written(self) -> int:
         """How many tokens its answers have."""
         return sum(map(len, self.answers))

@@ -159,12 +159,22 @@ class LoraRanker(nn.Module):
         return self._catalogue.answers(pool, self._run.answer)
 
     def _case(self, pool: Pool, only: int | None = None) -> Case:
-        """Token ids of a pool's question and of its answers, or of the answer for the candidate at `only`."""
+        """Token ids of a pool's question and of its answers, or of the answer for the candidate at `only`.
+
+        Raises LamarError when they are more than the LLM reads.
+        """
         asked = [{"role": "user", "content": self._catalogue.question(pool, self._run.answer)}]
         text = self._tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
         answers = self._answers(pool)
         written = self._ids(answers if only is None else [answers[only]])
-        return Case(self._ids([text])[0], [[*tokens, self._tokenizer.eos_token_id] for tokens in written])
+        case = Case(self._ids([text])[0], [[*tokens, self._tokenizer.eos_token_id] for tokens in written])
+        room = getattr(self.llm.config, "max_position_embeddings", None)  # none: it says no limit
+        if room and case.places > room:
+            raise LamarError(
+                f"params.yaml: a pool of {len(pool.candidates)} candidates takes {case.places:,} tokens, of which the "
+                f"LLM reads {room:,}; lower attribute_words of the run, or let it rank smaller pools"
+            )
+        return case
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return self._tokenizer(texts, add_special_tokens=False)["input_ids"]

@@ -254,3 +254,15 @@ def test_an_llm_that_is_named_by_its_folder_ranks_alike(tiny_llm, tiny_cache, tm
     assert scored[0].keys() == scored[1].keys() == {0, 1, 2}
     for row, scores in scored[0].items():
         np.testing.assert_array_equal(scores, scored[1][row])
+
+
+def test_a_pool_that_is_longer_than_the_llm_reads_is_refused(tiny_cache):
+    model = ranker(tiny_cache, train=1)
+    asked, _ = pools(1, seed=2)
+    case = model._case(asked[0])
+    assert case.places == len(case.question) + max(map(len, case.answers))
+    model.llm.config.max_position_embeddings = case.places
+    assert list(model.scores(asked))
+    model.llm.config.max_position_embeddings = case.places - 1
+    with pytest.raises(LamarError, match=f"a pool of 4 candidates takes {case.places} tokens, of which the LLM reads"):
+        list(model.scores(asked))
