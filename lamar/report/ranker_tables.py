@@ -27,9 +27,10 @@ def falling_table(chapter: Chapter) -> list[Table]:
     names = dict.fromkeys(run for runs in found.values() for run in runs)
     rows = [[run, *(_falling_cell(found[pools.name].get(run)) for pools in sampled)] for run in names]
     rows += [["chance", *(f"{pools.chance['ndcg@10']:.4f}" for pools in sampled if pools.chance)]]
-    caption = f"NDCG@10 by the number of candidates on {chapter.name}, of users asked with each."
-    sizes = [str(pools.candidates) for pools in sampled]
-    return [Table(caption, ["NDCG@10 of", *sizes], rows)] if sampled else []
+    if not sampled:
+        return []
+    caption = f"NDCG@10 by the number of candidates on {chapter.name}, {sampled[0].shared:,} users asked with each."
+    return [Table(caption, ["NDCG@10 of", *(str(pools.candidates) for pools in sampled)], rows)]
 
 
 def _falling_cell(ranked: Ranked | None) -> str:

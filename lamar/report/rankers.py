@@ -41,7 +41,7 @@ class PoolResults:
 
     candidates: in a pool; users: at most, of a run; present: share of their pools that have the target; first: the run
     whose best items are re-ranked, '' for random ones; alone: its metrics on the same users, when its ranks are here;
-    chance: metrics of a random order of the pool.
+    chance: metrics of a random order of the pool; shared: how many users were asked in every kind of random pools.
     """
 
     name: str
@@ -52,6 +52,7 @@ class PoolResults:
     first: str
     alone: dict[str, float] | None
     chance: dict[str, float] | None
+    shared: int
 
 
 def read_pool_results(root: Path, dataset: str, chosen: Params) -> list[PoolResults]:
@@ -96,6 +97,7 @@ def _pool_results(root: Path, folder: Path, chosen: Params, shared: set[int]) ->
         kind.first or "",
         _alone(root, folder, kind.first, largest.run, ties) if kind.first else None,
         None if kind.first else _chance(kind.candidates),
+        len(shared),
     )
 
 

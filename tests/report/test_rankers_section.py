@@ -102,7 +102,7 @@ def test_numbers_fall_from_pool_to_pool(tmp_path, chosen):
         put(tmp_path, pools, "pool-popularity", greater, candidates)
     put(tmp_path, "sampled-20", "lora-lamar", [0, 0], 21, seeds=2)
     tables = Cells(page(chapters(tmp_path, chosen), tmp_path)).tables
-    assert tables["NDCG@10 by the number of candidates on ml-100k, of users asked with each"] == [
+    assert tables["NDCG@10 by the number of candidates on ml-100k, 2 users asked with each"] == [
         ["NDCG@10 of", "21", "100"],
         ["lora-lamar", "1.0000 ± 0.0000", "–"],
         ["pool-popularity", "0.8155", "0.1934"],
