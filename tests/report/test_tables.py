@@ -17,6 +17,7 @@ from lamar.cli import main, table
 from lamar.report.chapter import Chapter, chapters
 from lamar.report.comparison import differences
 from lamar.report.evidence import Evidence, letters, marks
+from lamar.report.ranker_tables import falling_table
 from lamar.report.results import Result
 from lamar.report.tables import (
     LABELS,
@@ -91,6 +92,12 @@ def test_pages_show_the_committed_metrics(dataset: str) -> None:
     (shown,) = chapters(Path(), params.load(), [dataset])
     made = "".join(map(markdown, runs_table(shown)))
     assert f"<!-- table:{dataset} -->\n{made}<!-- /table -->" in PAGES
+
+
+def test_the_page_of_rankers_shows_the_committed_metrics() -> None:
+    (shown,) = chapters(Path(), params.load(), ["scientific"])
+    made = "".join(map(markdown, falling_table(shown)))
+    assert f"<!-- rankers:scientific -->\n{made}<!-- /rankers -->" in PAGES
 
 
 def test_the_main_table_has_models_as_columns_and_what_signals_improve() -> None:
