@@ -101,7 +101,7 @@ baselines: env ## after `make scientific`: the other models on the same products
 	  python stages/train.py scientific $$run && python stages/evaluate.py scientific $$run || exit 1; done
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
 
-rankers: env ## after `make scientific`: a small LLM learns to rank pools, 3 seeds each (an hour and a half)
+rankers: env ## after `make scientific`: a small LLM learns to rank pools, 3 seeds each (an hour and three quarters)
 	python stages/retrieve.py scientific sasrec-products
 	for run in pool-popularity-small untuned-small-original untuned-small-lamar lora-small-original lora-small-lamar; do \
 	  python stages/sequences.py scientific $$run || exit 1; \
