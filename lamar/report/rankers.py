@@ -118,8 +118,8 @@ def _of_users(path: Path, users: set[int], ties: str) -> dict[str, float]:
 
 def _alone(root: Path, folder: Path, first: str, run: str, ties: str) -> dict[str, float] | None:
     """Metrics of the first stage on the users whom `run` ranks; None when the ranks of either are not here."""
-    before = root / "ranks" / folder.parts[-2] / "full" / f"{first}.parquet"
-    after = root / "ranks" / folder.parts[-2] / folder.name / f"{run}.parquet"
+    before = _ranks(root, folder.with_name("full")) / f"{first}.parquet"
+    after = _ranks(root, folder) / f"{run}.parquet"
     if not (before.exists() and after.exists()):
         return None
     whole, users = tables.read(before), tables.read(after)["user"].unique().to_list()
