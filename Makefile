@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env repro converged scientific whole pretrained baselines rankers others page screenshot test audit format clean
+.PHONY: help env repro converged scientific whole pretrained baselines rankers tuned others page screenshot test audit format clean
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -109,6 +109,20 @@ rankers: env ## after `make scientific`: a small LLM learns to rank pools, 3 see
 	    python stages/pools.py scientific $$run $$pools || exit 1; done; \
 	  python stages/tune.py scientific $$run || exit 1; \
 	  for pools in sampled-20 sampled-99 sasrec-products-100; do \
+	    python stages/rank.py scientific $$run $$pools && \
+	    python stages/evaluate_ranker.py scientific $$run $$pools || exit 1; done; done
+	python stages/report.py
+
+tuned: env ## after `make scientific`, on a GPU of 80 GB: LLMs of 0.5B and 1.5B learn to rank pools (half an hour, estimated)
+	python stages/retrieve.py scientific sasrec-products
+	for size in half some; do for features in original lamar; do \
+	  runs="$$runs untuned-$$size-$$features lora-$$size-$$features"; done; done; \
+	for run in pool-popularity-some $$runs; do \
+	  python stages/sequences.py scientific $$run || exit 1; \
+	  for pools in sampled-20 sampled-99 sampled-499 sasrec-products-100; do \
+	    python stages/pools.py scientific $$run $$pools || exit 1; done; \
+	  python stages/tune.py scientific $$run || exit 1; \
+	  for pools in sampled-20 sampled-99 sampled-499 sasrec-products-100; do \
 	    python stages/rank.py scientific $$run $$pools && \
 	    python stages/evaluate_ranker.py scientific $$run $$pools || exit 1; done; done
 	python stages/report.py

@@ -21,20 +21,25 @@ def rankers_tables(chapter: Chapter) -> list[Table]:
 
 
 def falling_table(chapter: Chapter) -> list[Table]:
-    """NDCG@10 of every run over the sizes of pools of random candidates, of the users who were asked in all of them."""
+    """NDCG@10 of every run over the sizes of pools of random candidates, of the users whom it ranked in all of them."""
     sampled = [pools for pools in chapter.rankers if not pools.first]
-    found = {pools.name: {ranked.run: ranked for ranked in pools.runs} for pools in sampled}
-    names = dict.fromkeys(run for runs in found.values() for run in runs)
-    rows = [[run, *(_falling_cell(found[pools.name].get(run)) for pools in sampled)] for run in names]
-    rows += [["chance", *(f"{pools.chance['ndcg@10']:.4f}" for pools in sampled if pools.chance)]]
     if not sampled:
         return []
-    caption = f"NDCG@10 by the number of candidates on {chapter.name}, {sampled[0].shared:,} users asked with each."
-    return [Table(caption, ["NDCG@10 of", *(str(pools.candidates) for pools in sampled)], rows)]
+    found = {pools.name: {ranked.run: ranked.shared for ranked in pools.runs} for pools in sampled}
+    seeds = {ranked.run: ranked.seeds for pools in sampled for ranked in pools.runs}
+    rows = [
+        _falling_row(run, [found[pools.name].get(run) or {} for pools in sampled], among)
+        for run, among in seeds.items()
+    ]
+    rows += [["chance", *(f"{pools.chance['ndcg@10']:.4f}" for pools in sampled if pools.chance), "–"]]
+    caption = f"NDCG@10 by the number of candidates on {chapter.name}; a row's users are the same in all its columns."
+    return [Table(caption, ["NDCG@10 of", *(str(pools.candidates) for pools in sampled), "users"], rows)]
 
 
-def _falling_cell(ranked: Ranked | None) -> str:
-    return mean(ranked.shared, "ndcg@10", ranked.seeds) if ranked and ranked.shared else "–"
+def _falling_row(run: str, by_size: list[dict[str, float]], seeds: int) -> list[str]:
+    cells = [mean(shared, "ndcg@10", seeds) if shared else "–" for shared in by_size]
+    users = next((f"{shared['users']:,.0f}" for shared in by_size if shared), "–")
+    return [run, *cells, users]
 
 
 def pool_table(chapter: Chapter, pools: PoolResults) -> Table:

@@ -23,7 +23,7 @@ class Ranked:
     """One run on one kind of pools.
 
     users: whom it ranked; full: `users` with a full history, and their metrics; checks: of the stage rank; shared:
-    metrics of the users who were asked in every kind of random pools, {} when the ranks are not here.
+    `users` whom it ranked in all of its kinds of random pools, and their metrics; {} when its ranks are not here.
     """
 
     run: str
@@ -41,7 +41,7 @@ class PoolResults:
 
     candidates: in a pool; users: at most, of a run; present: share of their pools that have the target; first: the run
     whose best items are re-ranked, '' for random ones; alone: its metrics on the same users, when its ranks are here;
-    chance: metrics of a random order of the pool; shared: how many users were asked in every kind of random pools.
+    chance: metrics of a random order of the pool.
     """
 
     name: str
@@ -52,7 +52,6 @@ class PoolResults:
     first: str
     alone: dict[str, float] | None
     chance: dict[str, float] | None
-    shared: int
 
 
 def read_pool_results(root: Path, dataset: str, chosen: Params) -> list[PoolResults]:
@@ -62,7 +61,8 @@ def read_pool_results(root: Path, dataset: str, chosen: Params) -> list[PoolResu
     """
     folders = [root / "metrics" / dataset / name for name in chosen.pools]
     ranked = [folder for folder in folders if any(folder.glob("*.signature.json"))]
-    shared = _asked_in_all([_ranks(root, folder) for folder in ranked if not chosen.pools[folder.name].first])
+    random = [_ranks(root, folder) for folder in ranked if not chosen.pools[folder.name].first]
+    shared = {run: _asked_in_all(random, run) for run in chosen.runs}
     return [_pool_results(root, folder, chosen, shared) for folder in ranked]
 
 
@@ -71,20 +71,23 @@ def _ranks(root: Path, folder: Path) -> Path:
     return root / "ranks" / folder.parts[-2] / folder.name
 
 
-def _asked_in_all(folders: list[Path]) -> set[int]:
-    """The users of every ranks table in these folders."""
-    users = [set(tables.read(path)["user"]) for folder in folders for path in sorted(folder.glob("*.parquet"))]
+def _asked_in_all(folders: list[Path], run: str) -> set[int]:
+    """The users of every ranks table of a run in these folders."""
+    paths = [folder / f"{run}.parquet" for folder in folders]
+    users = [set(tables.read(path)["user"]) for path in paths if path.exists()]
     return set.intersection(*users) if users else set()
 
 
-def _pool_results(root: Path, folder: Path, chosen: Params, shared: set[int]) -> PoolResults:
+def _pool_results(root: Path, folder: Path, chosen: Params, shared: dict[str, set[int]]) -> PoolResults:
     kind = chosen.pools[folder.name]
     found = {path.name.removesuffix(".signature.json"): read_json(path) for path in folder.glob("*.signature.json")}
     places = {run: place for place, run in enumerate(chosen.runs)}
     runs = sorted(found, key=lambda run: (places.get(run, len(places)), run))
     ties = chosen.evaluate.ties
     ranked = [
-        _ranked(folder, run, found[run], _of_users(_ranks(root, folder) / f"{run}.parquet", shared, ties))
+        _ranked(
+            folder, run, found[run], _of_users(_ranks(root, folder) / f"{run}.parquet", shared.get(run, set()), ties)
+        )
         for run in runs
     ]
     largest = max(ranked, key=lambda one: one.users)
@@ -97,7 +100,6 @@ def _pool_results(root: Path, folder: Path, chosen: Params, shared: set[int]) ->
         kind.first or "",
         _alone(root, folder, kind.first, largest.run, ties) if kind.first else None,
         None if kind.first else _chance(kind.candidates),
-        len(shared),
     )
 
 
@@ -111,9 +113,9 @@ def _ranked(folder: Path, run: str, signature: dict[str, Any], shared: dict[str,
 
 
 def _of_users(path: Path, users: set[int], ties: str) -> dict[str, float]:
-    """Metrics of a ranks table on some of its users; {} when it is not here, or has none of them."""
+    """`users` and metrics of a ranks table on some of its users; {} when it is not here, or has none of them."""
     same = tables.read(path).filter(pl.col("user").is_in(users)) if path.exists() else None
-    return summarise(same, ties) if same is not None and same.height else {}
+    return {"users": len(users), **summarise(same, ties)} if same is not None and same.height else {}
 
 
 def _alone(root: Path, folder: Path, first: str, run: str, ties: str) -> dict[str, float] | None:
