@@ -363,8 +363,7 @@ def test_what_repeats_and_what_was_not_run():
         "recformer-lamar-converged": "recformer-lamar",
     }
     tried = {path.name.split("-")[0] for path in Path("metrics/scientific/full").glob("*.signature.json")}
-    assert {"s3rec", "unisrec", "zesrec", "bert4rec"} <= tried
-    assert "taxrec" not in tried
+    assert {"s3rec", "unisrec", "zesrec", "bert4rec", "taxrec"} <= tried
     assert read_json(Path("metrics/scientific/qwen-coder/ratings.json"))["raters"] == 0
 
 
