@@ -18,6 +18,7 @@ from lamar.data.sources import fetch_files
 from lamar.engine import Engine, here
 from lamar.errors import LamarError
 from lamar.files import sha256_of
+from lamar.llm.causal import causal_lm
 from lamar.llm.checkpoints import checked, download
 from lamar.llm.greedy import Greedy, planned
 from lamar.llm.journal import Answer, key_of
@@ -62,14 +63,14 @@ class LocalModel:
         batch: questions at once, as `lamar.llm.room.room` reads it.
         """
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         self._generator = generator
         self._room = room(batch)
         folder = weights_folder(generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        model = causal_lm(folder)
         if generator.adapter:
             model = with_adapter(model, generator.adapter)
         self._model = model.to(device).eval()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lamar import console
 from lamar.errors import LamarError
 from lamar.files import write_json, written_whole
+from lamar.llm.causal import causal_lm
 from lamar.llm.greedy import Greedy
 from lamar.params import LoraRun
 from lamar.rankers.attention import by_case
@@ -36,13 +37,13 @@ class LoraRanker(nn.Module):
         """
         from peft import LoraConfig, get_peft_model
         from peft.tuners.lora import LoraLayer
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         super().__init__()
         self._run = run
         self._catalogue = catalogue
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        base = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=by_case())
+        base = causal_lm(folder, attn_implementation=by_case())
         if run.gradient_checkpointing:
             base.activation_checkpointing_enable({"use_reentrant": False})
         self._adapter = LoraConfig(

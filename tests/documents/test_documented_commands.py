@@ -135,8 +135,8 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         make tuned
         make rankers
         dvc exp run -S 'matrix.generators=[qwen-coder,qwen-coder-prompt-variant,qwen-coder-signal-variant]' diversity
-        dvc exp run -S 'matrix.datasets=[scientific]' -S 'matrix.generators=[qwen-coder,qwen-coder-half,qwen-coder-half-aligned]' \\
-          diversity
+        dvc exp run -S 'matrix.datasets=[scientific]' \\
+          -S 'matrix.generators=[qwen-coder,qwen-coder-half,qwen-coder-half-aligned]' diversity
         dvc exp run -S 'matrix.runs=[zesrec-placebo]' evaluate@ml-100k-zesrec-placebo
         dvc exp run -S 'matrix.runs=[s3rec-placebo,unisrec-placebo]' evaluate
         dvc exp run -S 'matrix.runs=[recformer-original,recformer-lamar,recformer-random-words]'

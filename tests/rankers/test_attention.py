@@ -1,9 +1,12 @@
 """Attention in blocks is PyTorch's, forward and backward, for cases longer and shorter than a block."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from transformers.models.qwen2.modeling_qwen2 import eager_attention_forward
 
 from lamar.rankers.attention import BLOCK, attend, in_blocks
 
@@ -39,6 +42,22 @@ def test_the_last_tokens_see_all_others_and_what_they_are_let_of_each_other():
     ours = in_blocks(last, key, value, each_other, scaling=0.3)
     theirs = scaled_dot_product_attention(last, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
     same(ours, theirs, (query, key, value))
+
+
+@pytest.mark.parametrize("tokens", [5, 2 * BLOCK + 3])
+def test_in_bfloat16_it_is_as_near_to_float32_as_transformers_eager_is(tokens):
+    """Scores are rounded to the precision of the states, as there: no more is lost."""
+    whole = [part.detach() for part in states(tokens, 6, 2)]
+    rounded = [part.bfloat16() for part in whole]
+    exact = scaled_dot_product_attention(*whole, is_causal=True, scale=0.3, enable_gqa=True)
+    future = torch.full((tokens, tokens), float("-inf")).triu(diagonal=1)
+    module = SimpleNamespace(num_key_value_groups=3, training=False)
+    theirs, _ = eager_attention_forward(module, *rounded, future.bfloat16()[None, None], scaling=0.3)
+    ours = in_blocks(*rounded, None, scaling=0.3)
+    assert ours.dtype == torch.bfloat16
+    lost = [(found.float() - exact.transpose(1, 2)).abs().mean() for found in (ours, theirs)]
+    assert lost[0] <= 1.1 * lost[1]
+    torch.testing.assert_close(ours.float(), exact.transpose(1, 2), atol=0.03, rtol=0.03)
 
 
 def test_what_it_lacks_is_refused():

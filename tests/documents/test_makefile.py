@@ -1,0 +1,32 @@
+"""What the Makefile's long targets run, written out: every name in it is one of params.yaml."""
+
+import re
+import subprocess
+
+import pytest
+from commands import REPOSITORY
+
+from lamar import params
+
+LONG = ["converged", "scientific", "whole", "pretrained", "baselines", "rankers", "tuned", "others"]
+TOLD = "python() { echo python $*; }\n"  # in the place of what would train for hours
+
+
+@pytest.mark.parametrize("target", LONG)
+def test_long_targets_name_what_there_is(target: str) -> None:
+    recipe = subprocess.run(
+        ["make", "-n", "-o", "env", "-o", "repro", target], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    told = subprocess.run(["bash", "-c", TOLD + recipe], capture_output=True, text=True, check=True).stdout
+    stages = [line.split()[1:] for line in told.splitlines() if line.startswith("python stages/")]
+    assert len(stages) > 5
+    chosen = params.load(REPOSITORY / "params.yaml")
+    tables = (chosen.datasets, chosen.generators, chosen.backbones, chosen.runs, chosen.pretrained, chosen.pools)
+    for stage, *names in stages:
+        assert (REPOSITORY / stage).is_file()
+        assert [name for name in names if not any(name in table for table in tables)] == []
+
+
+def test_every_long_target_is_tested() -> None:
+    recipes = re.split(r"\n(?=[a-z]+:)", (REPOSITORY / "Makefile").read_text())
+    assert {recipe.split(":")[0] for recipe in recipes if recipe.count("stages/") > 2} == set(LONG)
