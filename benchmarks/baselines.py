@@ -8,8 +8,8 @@ A small model leaves a GPU idle most of the time, so that several trainings shar
 
 `train` first searches: the same settings (SEARCH) for every model, one seed each, by validation NDCG@10 alone. What is
 trained then has the best of those that were tried, and `collect` writes them to benchmarks/results/search.csv. Put the
-best into their entries under `runs`: only runs whose settings are those of params.yaml are collected, as
-stages/train.py would have left them (ranks and learning curves, of the seeds that were done), for stages/evaluate.py.
+best into their entries under `runs`: only runs all of whose seeds were trained with the settings of params.yaml are
+collected, as stages/train.py would have left them (ranks and learning curves), for stages/evaluate.py.
 """
 
 from __future__ import annotations
@@ -240,10 +240,11 @@ def collect() -> None:
     for dataset in SEARCHED:
         for run in sorted({job.name for job in wanted(5) if job.dataset == dataset and not job.setting}):
             comparison = comparison_of(dataset)
-            seeds = [seed for seed in params.load().runs[run].seeds if comparison.own_path(run, seed).exists()]
-            if seeds:
-                write(dataset, run, {seed: comparison.own_path(run, seed) for seed in seeds})
-                say(f"{dataset}, {run}: seeds {', '.join(map(str, seeds))}")
+            trained = {seed: comparison.own_path(run, seed) for seed in params.load().runs[run].seeds}
+            missing = ", ".join(str(seed) for seed, path in trained.items() if not path.exists())
+            if not missing:
+                write(dataset, run, trained)
+            say(f"{dataset}, {run}: {f'left out, without seeds {missing}' if missing else 'collected'}")
 
 
 def write(dataset: str, run: str, trained: dict[int, Path]) -> None:

@@ -18,7 +18,7 @@ from lamar.data.sources import fetch_files
 from lamar.engine import Engine, here
 from lamar.errors import LamarError
 from lamar.files import sha256_of
-from lamar.llm.causal import causal_lm
+from lamar.llm.causal import load_causal_lm
 from lamar.llm.checkpoints import checked, download
 from lamar.llm.greedy import Greedy, planned
 from lamar.llm.journal import Answer, key_of
@@ -70,7 +70,7 @@ class LocalModel:
         folder = weights_folder(generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = causal_lm(folder)
+        model = load_causal_lm(folder)
         if generator.adapter:
             model = with_adapter(model, generator.adapter)
         self._model = model.to(device).eval()

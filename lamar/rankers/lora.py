@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lamar import console
 from lamar.errors import LamarError
 from lamar.files import write_json, written_whole
-from lamar.llm.causal import causal_lm
+from lamar.llm.causal import load_causal_lm
 from lamar.llm.greedy import Greedy
 from lamar.params import LoraRun
 from lamar.rankers.attention import by_case
@@ -43,7 +43,7 @@ class LoraRanker(nn.Module):
         self._run = run
         self._catalogue = catalogue
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        base = causal_lm(folder, attn_implementation=by_case())
+        base = load_causal_lm(folder, attn_implementation=by_case())
         if run.gradient_checkpointing:
             base.activation_checkpointing_enable({"use_reentrant": False})
         self._adapter = LoraConfig(

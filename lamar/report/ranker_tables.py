@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from lamar.report.rankers import SHOWN, PoolResults, Ranked
@@ -25,20 +26,19 @@ def falling_table(chapter: Chapter) -> list[Table]:
     sampled = [pools for pools in chapter.rankers if not pools.first]
     if not sampled:
         return []
-    found = {pools.name: {ranked.run: ranked.shared for ranked in pools.runs} for pools in sampled}
-    seeds = {ranked.run: ranked.seeds for pools in sampled for ranked in pools.runs}
-    rows = [
-        _falling_row(run, [found[pools.name].get(run) or {} for pools in sampled], among)
-        for run, among in seeds.items()
-    ]
+    found = [{ranked.run: ranked for ranked in pools.runs} for pools in sampled]
+    rows = [_falling_row(run, [runs.get(run) for runs in found]) for run in dict.fromkeys(itertools.chain(*found))]
     rows += [["chance", *(f"{pools.chance['ndcg@10']:.4f}" for pools in sampled if pools.chance), "–"]]
-    caption = f"NDCG@10 by the number of candidates on {chapter.name}; a row's users are the same in all its columns."
+    caption = (
+        f"NDCG@10 by the number of candidates on {chapter.name}. Columns compare, whose users are the same in a row; "
+        "rows do where they have as many users."
+    )
     return [Table(caption, ["NDCG@10 of", *(str(pools.candidates) for pools in sampled), "users"], rows)]
 
 
-def _falling_row(run: str, by_size: list[dict[str, float]], seeds: int) -> list[str]:
-    cells = [mean(shared, "ndcg@10", seeds) if shared else "–" for shared in by_size]
-    users = next((f"{shared['users']:,.0f}" for shared in by_size if shared), "–")
+def _falling_row(run: str, by_size: list[Ranked | None]) -> list[str]:
+    cells = [mean(ranked.shared, "ndcg@10", ranked.seeds) if ranked and ranked.shared else "–" for ranked in by_size]
+    users = next((f"{ranked.shared['users']:,}" for ranked in by_size if ranked and ranked.shared), "–")
     return [run, *cells, users]
 
 

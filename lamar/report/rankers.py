@@ -23,7 +23,8 @@ class Ranked:
     """One run on one kind of pools.
 
     users: whom it ranked; full: `users` with a full history, and their metrics; checks: of the stage rank; shared:
-    `users` whom it ranked in all of its kinds of random pools, and their metrics; {} when its ranks are not here.
+    `users` whom it ranked in all of its kinds of random pools, and their metrics, where this is one of them and its
+    ranks are here.
     """
 
     run: str
@@ -61,9 +62,8 @@ def read_pool_results(root: Path, dataset: str, chosen: Params) -> list[PoolResu
     """
     folders = [root / "metrics" / dataset / name for name in chosen.pools]
     ranked = [folder for folder in folders if any(folder.glob("*.signature.json"))]
-    random = [_ranks(root, folder) for folder in ranked if not chosen.pools[folder.name].first]
-    shared = {run: _asked_in_all(random, run) for run in chosen.runs}
-    return [_pool_results(root, folder, chosen, shared) for folder in ranked]
+    asked = _asked_in_all([_ranks(root, folder) for folder in ranked if not chosen.pools[folder.name].first])
+    return [_pool_results(root, folder, chosen, asked) for folder in ranked]
 
 
 def _ranks(root: Path, folder: Path) -> Path:
@@ -71,25 +71,23 @@ def _ranks(root: Path, folder: Path) -> Path:
     return root / "ranks" / folder.parts[-2] / folder.name
 
 
-def _asked_in_all(folders: list[Path], run: str) -> set[int]:
-    """The users of every ranks table of a run in these folders."""
-    paths = [folder / f"{run}.parquet" for folder in folders]
-    users = [set(tables.read(path)["user"]) for path in paths if path.exists()]
-    return set.intersection(*users) if users else set()
+def _asked_in_all(folders: list[Path]) -> dict[str, set[int]]:
+    """Of each run, the users whom it ranked in all of those folders that have its ranks."""
+    asked: dict[str, set[int]] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.parquet"))):
+        users = set(tables.read(path)["user"])
+        asked[path.stem] = asked.get(path.stem, users) & users
+    return asked
 
 
-def _pool_results(root: Path, folder: Path, chosen: Params, shared: dict[str, set[int]]) -> PoolResults:
-    kind = chosen.pools[folder.name]
+def _pool_results(root: Path, folder: Path, chosen: Params, asked: dict[str, set[int]]) -> PoolResults:
+    kind, ties = chosen.pools[folder.name], chosen.evaluate.ties
     found = {path.name.removesuffix(".signature.json"): read_json(path) for path in folder.glob("*.signature.json")}
     places = {run: place for place, run in enumerate(chosen.runs)}
     runs = sorted(found, key=lambda run: (places.get(run, len(places)), run))
-    ties = chosen.evaluate.ties
-    ranked = [
-        _ranked(
-            folder, run, found[run], _of_users(_ranks(root, folder) / f"{run}.parquet", shared.get(run, set()), ties)
-        )
-        for run in runs
-    ]
+    users = {} if kind.first else asked
+    shared = {run: _of_users(_ranks(root, folder) / f"{run}.parquet", users.get(run, set()), ties) for run in runs}
+    ranked = [_ranked(folder, run, found[run], shared[run]) for run in runs]
     largest = max(ranked, key=lambda one: one.users)
     return PoolResults(
         folder.name,
@@ -115,7 +113,7 @@ def _ranked(folder: Path, run: str, signature: dict[str, Any], shared: dict[str,
 def _of_users(path: Path, users: set[int], ties: str) -> dict[str, float]:
     """`users` and metrics of a ranks table on some of its users; {} when it is not here, or has none of them."""
     same = tables.read(path).filter(pl.col("user").is_in(users)) if path.exists() else None
-    return {"users": len(users), **summarise(same, ties)} if same is not None and same.height else {}
+    return {"users": same["user"].n_unique()} | summarise(same, ties) if same is not None and same.height else {}
 
 
 def _alone(root: Path, folder: Path, first: str, run: str, ties: str) -> dict[str, float] | None:

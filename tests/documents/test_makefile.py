@@ -1,6 +1,7 @@
 """What the Makefile's long targets run, written out: every name in it is one of params.yaml."""
 
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -17,7 +18,8 @@ def test_long_targets_name_what_there_is(target: str) -> None:
     recipe = subprocess.run(
         ["make", "-n", "-o", "env", "-o", "repro", target], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    told = subprocess.run(["bash", "-c", TOLD + recipe], capture_output=True, text=True, check=True).stdout
+    shell = [shutil.which("bash"), "-e", "-c", TOLD + recipe]  # without a PATH it finds no program to run
+    told = subprocess.run(shell, env={"PATH": ""}, capture_output=True, text=True, check=True).stdout
     stages = [line.split()[1:] for line in told.splitlines() if line.startswith("python stages/")]
     assert len(stages) > 5
     chosen = params.load(REPOSITORY / "params.yaml")

@@ -193,6 +193,12 @@ def test_the_caller_may_train_between_batches(tiny_llm: LocalGenerator) -> None:
         assert not torch.is_inference_mode_enabled()
 
 
+def test_no_kernel_attends_that_plans_for_every_length(tiny_llm: LocalGenerator) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    LocalModel(tiny_llm, 2)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_no_questions(tiny_llm: LocalGenerator) -> None:
     assert list(LocalModel(tiny_llm, 4).ask([])) == []
 
