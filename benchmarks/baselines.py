@@ -1,15 +1,17 @@
-"""Train the baselines' seeds side by side on one GPU, the most wanted first, until the time is up.
+"""Search the baselines' settings, then train their seeds side by side on one GPU, the most wanted first.
 
 A small model leaves a GPU idle most of the time, so that several trainings share one. Each leaves one file in
 .checkpoints/references, where benchmarks/references.py finds it, too: what is there is not trained again.
 
-    python benchmarks/baselines.py train --limit 300 --python python3
+    python benchmarks/baselines.py search --limit 7200
+    python benchmarks/baselines.py train --limit 600 --workers 12
     python benchmarks/baselines.py collect
 
-`train` first searches: the same settings (SEARCH) for every model, one seed each, by validation NDCG@10 alone. What is
-trained then has the best of those that were tried, and `collect` writes them to benchmarks/results/search.csv. Put the
-best into their entries under `runs`: only runs all of whose seeds were trained with the settings of params.yaml are
-collected, as stages/train.py would have left them (ranks and learning curves), for stages/evaluate.py.
+`search` tries the same settings (SEARCH) for every model, one seed each, by validation NDCG@10 alone. What is trained
+then has the best of those that were tried; what params.yaml has is kept where it is worse by no more than seeds differ
+by (TIE). `collect` writes all that was tried to benchmarks/results/search.csv. Put the best into their entries under
+`runs`: only runs all of whose seeds were trained with the settings of params.yaml are collected, as stages/train.py
+would have left them (ranks and learning curves), for stages/evaluate.py.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ FILMS, PRODUCTS = "ml-100k", "scientific"
 SEARCH = [
     {"dropout": dropout, "learning_rate": rate} for rate, dropout in itertools.product((0.001, 0.002), (0.5, 0.35, 0.2))
 ]
+TIE = 0.002  # about the standard deviation of NDCG@10 over seeds, of SASRec, S3-Rec and ZESRec on scientific
 # Which run's search chooses the settings of which runs: that without signals for those with them, too.
 SEARCHED = {
     PRODUCTS: {
@@ -55,6 +58,9 @@ SEARCHED = {
     },
     FILMS: {run: [run] for run in ("bert4rec", "s3rec-original")},
 }
+Changes = tuple[tuple[str, Any], ...]
+"""Settings of a run by name, in other values."""
+
 PUBLISHED = ["unisrec-published-original", "unisrec-published-lamar"]  # the authors' settings: not searched
 
 
@@ -66,7 +72,7 @@ class Job:
     name: str
     seed: int
     setting: str = ""
-    changes: tuple[tuple[str, Any], ...] = ()
+    changes: Changes = ()
 
 
 def searches() -> Iterator[Job]:
@@ -115,13 +121,19 @@ def wanted(seeds: int) -> Iterator[Job]:
             yield from theirs(dataset, model, range(1), setting)
 
 
-def best(dataset: str, run: str) -> tuple[tuple[str, Any], ...]:
+def best(dataset: str, run: str) -> Changes:
     """The settings that are best on validation, of those that were tried; none where none was."""
-    tried = {changes: score for changes, score, _ in results(dataset, run)}
-    return max(tried, key=lambda changes: tried[changes], default=())
+    return picked({changes: score for changes, score, _ in results(dataset, run)}, params.load().runs[run])
 
 
-def results(dataset: str, run: str) -> Iterator[tuple[tuple[tuple[str, Any], ...], float, int]]:
+def picked(tried: dict[Changes, float], run: Any) -> Changes:
+    """The best of the settings; those of the run itself, where they are worse by no more than TIE."""
+    own = next((changes for changes in tried if all(getattr(run, name) == value for name, value in changes)), None)
+    found = max(tried, key=lambda changes: tried[changes], default=())
+    return own if own and tried[found] - tried[own] <= TIE else found
+
+
+def results(dataset: str, run: str) -> Iterator[tuple[Changes, float, int]]:
     """Settings that were tried, the best validation NDCG@10 (of fine-tuning) and its epoch."""
     comparison = comparison_of(dataset)
     for changes in SEARCH:
@@ -203,23 +215,37 @@ def main() -> None:
 
 
 @main.command()
+@click.option("--limit", type=click.IntRange(min=1), default=7200, show_default=True, help="Seconds.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="On a CPU one is quickest.")
+@click.option("--epochs", type=click.IntRange(min=1), help="At most, of everything: to try whether it runs.")
+@user_errors
+def search(limit: int, workers: int, epochs: int | None) -> None:
+    """Try the settings: 42 trainings, on two cores a minute or two each."""
+    until = time.time() + limit
+    prepare()
+    done(list(searches()), workers, Worker("", until, epochs))
+
+
+@main.command()
 @click.option("--limit", type=click.IntRange(min=1), default=300, show_default=True, help="Seconds.")
-@click.option("--search", type=click.IntRange(min=0), default=100, show_default=True, help="Of these, for settings.")
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="At most.")
 @click.option("--epochs", type=click.IntRange(min=1), help="At most, of everything: to try whether it runs.")
 @click.option("--python", default=".references/bin/python", show_default=True, help="One that has RecBole.")
 @user_errors
-def train(limit: int, search: int, workers: int, seeds: int, epochs: int | None, python: str) -> None:
-    """Search settings, then train with the best."""
-    started = time.time()
+def train(limit: int, workers: int, seeds: int, epochs: int | None, python: str) -> None:
+    """Train RecBole's models and ours, with the best settings that were found."""
+    until = time.time() + limit
     python = references.interpreter(python)
+    prepare()
+    done(list(wanted(seeds)), workers, Worker(python, until, epochs))
+
+
+def prepare() -> None:
+    """Export the datasets for RecBole, which also says what trainings are of."""
     for dataset in SEARCHED:
         work = Path(WORK, dataset)
         references.with_attributes(dataset, work, references.read_prepared(dataset, work))
-    if search:
-        done(list(searches()), workers, Worker(python, started + search, epochs))
-    done(list(wanted(seeds)), workers, Worker(python, started + limit, epochs))
 
 
 @main.command()

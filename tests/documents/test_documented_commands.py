@@ -186,6 +186,7 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         python benchmarks/rankers.py ml-100k lora-small-original --pools 1 --prompts 8
         python benchmarks/rankers.py scientific lora-half-original --pools 1 --prompts 4 --batch 2 --rounds 1
         python benchmarks/generate.py ml-100k qwen-coder
+        python benchmarks/baselines.py search --limit 7200
     """,
     "needs the environment of RecBole, in which tests/baselines/test_references.py runs it on a tiny catalogue": """
         python benchmarks/references.py ml-100k
