@@ -93,10 +93,10 @@ whole: env ## after `make scientific`, on a GPU: Recformer with all layers train
 	  python stages/evaluate.py scientific $$run || exit 1; done
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
 
-baselines: env ## after `make scientific`: the other models on the same products, 3 seeds each (an hour and a half)
+baselines: env ## after `make scientific`: the other models on the same products, 3 seeds each (an hour)
 	for features in original lamar placebo; do \
-	  runs="$$runs unisrec-$$features-products zesrec-$$features-products"; done; \
-	for run in bert4rec-products s3rec-original-products s3rec-lamar-products $$runs; do \
+	  runs="$$runs unisrec-$$features-products zesrec-$$features-products s3rec-$$features-products"; done; \
+	for run in bert4rec-products unisrec-ids-original-products unisrec-ids-lamar-products $$runs; do \
 	  python stages/sequences.py scientific $$run && python stages/encode.py scientific $$run && \
 	  python stages/train.py scientific $$run && python stages/evaluate.py scientific $$run || exit 1; done
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
