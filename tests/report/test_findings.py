@@ -35,7 +35,8 @@ SETTINGS |= {"1M", "1m", "H100", "50"}  # names, and epochs
 STARTS = {"MiniLM": "recformer-{}-products", "MiniLM, then games": "recformer-games-{}"}
 STARTS |= {"MiniLM, then `scientific`": "recformer-own-{}"}
 WHOLE = {name: f"recformer-{name}-whole" for name in ("original", "lamar", "placebo")}
-OTHERS = {"UniSRec": "unisrec-{}-products", "ZESRec": "zesrec-{}-products", "S3-Rec": "s3rec-{}-products"}
+OTHERS = {"UniSRec": "unisrec-{}-products", "UniSRec with ids": "unisrec-ids-{}-products"}
+OTHERS |= {"ZESRec": "zesrec-{}-products", "S3-Rec": "s3rec-{}-products"}
 ELSEWHERE = {"games": "unisrec-{}", "ml-1m-storylines": "unisrec-{}-films"}
 SMALL = [f"recformer-small-{settings}-{name}" for settings in ("original", "lamar") for name in ("original", "lamar")]
 TWO_SETTINGS = {name: f"recformer-small-{name}-{{}}" for name in ("original", "lamar")}
@@ -205,12 +206,20 @@ def other_phrases(products: Evidence) -> list[str]:
         *(other_row(products, name, run) for name, run in OTHERS.items()),
         f"{mean(metrics('scientific', placebo), 'ndcg@10', 3)}; `lamar` is "
         f"{change(pair(products, lamar, placebo)['ndcg@10'])} above it",
+        f"For ZESRec that is {of_placebo(products, 'ZESRec')}",
+        f"({mean(metrics('scientific', OTHERS['S3-Rec'].format('placebo')), 'ndcg@10', 3)}), "
+        f"{of_placebo(products, 'S3-Rec')}",
         f"UniSRec goes from {before:.4f} to {after:.4f}, with the placebo to {by_chance:.4f}",
         f"`lamar` − `original` is {signed(rare['value'])} ({signed(rare['low'])} to {signed(rare['high'])}), "
         f"and `lamar` − `placebo` {signed(against['value'])} ({signed(against['low'])} to {signed(against['high'])})",
         f"on games it is {signed(games['value'])} ({signed(games['low'])} to {signed(games['high'])})",
         f"BERT4Rec has {mean(bert, 'ndcg@10', 3)}",
     ]
+
+
+def of_placebo(products: Evidence, model: str) -> str:
+    lamar, placebo = (OTHERS[model].format(name) for name in ("lamar", "placebo"))
+    return change(pair(products, lamar, placebo)["ndcg@10"])
 
 
 def elsewhere_row(dataset: str) -> str:
@@ -332,6 +341,8 @@ def test_what_is_said_of_other_models_is_so(products):
     """Nothing is significant, UniSRec's change is within a few percent, and rare products gain as in Recformer."""
     found = {name: pair(products, run.format("lamar"), run.format("original")) for name, run in OTHERS.items()}
     assert not any(one[metric]["significant"] for one in found.values() for metric in TESTED)
+    s3rec = {name: metrics("scientific", OTHERS["S3-Rec"].format(name))["ndcg@10"] for name in WHOLE}
+    assert max(s3rec, key=s3rec.get) == "placebo"
     ends = found["UniSRec"]["ndcg@10"]["relative"]
     assert max(-ends["low"], ends["high"]) < 0.03
     texts = [metrics("scientific", f"{model}-lamar-products")["ndcg@10"] for model in ("unisrec", "zesrec")]
