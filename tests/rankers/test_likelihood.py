@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from lamar.rankers import likelihood
 from lamar.rankers.attention import by_case
 from lamar.rankers.likelihood import Case, answer_log_likelihoods, packed, row_of, token_log_likelihoods
 
@@ -50,7 +51,9 @@ CASES = [case(7, [3, 1, 5], seed=1), case(1, [2], seed=2), case(12, [4, 4], seed
 
 
 @torch.no_grad()
-def test_answers_in_a_row_have_the_likelihood_they_have_alone(llm):
+@pytest.mark.parametrize("at_once", [likelihood.TOKENS_AT_ONCE, 5])
+def test_answers_in_a_row_have_the_likelihood_they_have_alone(llm, monkeypatch, at_once):
+    monkeypatch.setattr(likelihood, "TOKENS_AT_ONCE", at_once)
     values = token_log_likelihoods(llm, row_of(CASES))
     expected = torch.cat([alone(llm, case, number) for case in CASES for number in range(len(case.answers))])
     torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
