@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,7 @@ OWN = {
     "max_completion_tokens",
     "max_output_tokens",
 }
+MANY = 30  # names that a message does not list: there are a hundred runs
 AGAIN = "-again"  # after a generator's name: its signals, those that were rejected asked for once more
 
 
@@ -882,7 +884,7 @@ class Params(Section):
             known = {name for part in table.split(" or ") for name in getattr(self, part)}
             for name in names:
                 if name not in known:
-                    raise ValueError(f"{key}: no entry {name!r} in {table}; known: {', '.join(sorted(known))}")
+                    raise ValueError(f"{key}: no entry {name!r} in {table}; {_known(name, known)}")
         return self
 
     def _references(self) -> Iterator[tuple[str, list[str], str]]:
@@ -948,10 +950,16 @@ def _first_problem(path: Path, error: ValidationError) -> str:
 
 
 def entry(table: dict[str, Any], kind: str, name: str) -> Any:
-    """The entry `name` of a table of params.yaml. Raises LamarError listing the known names."""
+    """The entry `name` of a table of params.yaml. Raises LamarError telling the names there are."""
     if name not in table:
-        raise LamarError(f"params.yaml: no {kind} named {name!r}; known: {', '.join(sorted(table))}")
+        raise LamarError(f"params.yaml: no {kind} named {name!r}; {_known(name, table)}")
     return table[name]
+
+
+def _known(name: str, names: Collection[str]) -> str:
+    """The names there are; of very many, those most like `name`, if any is."""
+    alike = difflib.get_close_matches(name, names, n=5) if len(names) > MANY else []
+    return f"most like it of {len(names)}: {', '.join(alike)}" if alike else f"known: {', '.join(sorted(names))}"
 
 
 def ranker(chosen: Params, name: str) -> PoolPopularityRun | LoraRun:

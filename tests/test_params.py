@@ -75,7 +75,8 @@ WRONG = [
     ("generators.gemini-flash-lite.mode", "batch", "generators.gemini-flash-lite: mode: batch needs price.batch_input"),
     ("datasets.ml-100k.sources", [], "datasets.ml-100k: missing sources"),
     ("matrix.datasets", ["ml-99k"], "matrix.datasets: no entry 'ml-99k' in datasets; known: arts"),
-    ("matrix.runs", ["sasrek"], "matrix.runs: no entry 'sasrek' in runs; known: "),
+    ("matrix.runs", ["sasrek"], "matrix.runs: no entry 'sasrek' in runs; most like it of "),
+    ("matrix.runs", ["xyz"], "matrix.runs: no entry 'xyz' in runs; known: bert4rec, "),
     (
         "features.lamar.signals",
         ["gpt"],
