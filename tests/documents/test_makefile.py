@@ -16,7 +16,11 @@ TOLD = "python() { echo python $*; }\n"  # in the place of what would train for 
 @pytest.mark.parametrize("target", LONG)
 def test_long_targets_name_what_there_is(target: str) -> None:
     recipe = subprocess.run(
-        ["make", "-n", "-o", "env", "-o", "repro", target], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ["make", "-n", "--no-print-directory", "-o", "env", "-o", "repro", target],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     shell = [shutil.which("bash"), "-e", "-c", TOLD + recipe]  # without a PATH it finds no program to run
     told = subprocess.run(shell, env={"PATH": ""}, capture_output=True, text=True, check=True).stdout
