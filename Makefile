@@ -101,31 +101,28 @@ baselines: env ## after `make scientific`: the other models on the same products
 	  python stages/train.py scientific $$run && python stages/evaluate.py scientific $$run || exit 1; done
 	python stages/significance.py scientific && python stages/buckets.py scientific && python stages/report.py
 
+rankers: POOLS := sampled-20 sampled-99 sasrec-products-100
+rankers: RUNS := pool-popularity-small untuned-small-original untuned-small-lamar lora-small-original lora-small-lamar
 rankers: env ## after `make scientific`: a small LLM learns to rank pools, 3 seeds each (an hour and three quarters)
-	python stages/retrieve.py scientific sasrec-products
-	for run in pool-popularity-small untuned-small-original untuned-small-lamar lora-small-original lora-small-lamar; do \
-	  python stages/sequences.py scientific $$run || exit 1; \
-	  for pools in sampled-20 sampled-99 sasrec-products-100; do \
-	    python stages/pools.py scientific $$run $$pools || exit 1; done; \
-	  python stages/tune.py scientific $$run || exit 1; \
-	  for pools in sampled-20 sampled-99 sasrec-products-100; do \
-	    python stages/rank.py scientific $$run $$pools && \
-	    python stages/evaluate_ranker.py scientific $$run $$pools || exit 1; done; done
-	python stages/report.py
+	$(ranked)
 
+tuned: POOLS := sampled-20 sampled-99 sampled-499 sasrec-products-100
+tuned: RUNS := pool-popularity-some $(foreach size,half some,$(foreach features,original lamar,untuned-$(size)-$(features) lora-$(size)-$(features)))
 tuned: env ## after `make scientific`, on a GPU of 80 GB: LLMs of 0.5B and 1.5B learn to rank pools (half an hour, estimated)
-	python stages/retrieve.py scientific sasrec-products
-	for size in half some; do for features in original lamar; do \
-	  runs="$$runs untuned-$$size-$$features lora-$$size-$$features"; done; done; \
-	for run in pool-popularity-some $$runs; do \
-	  python stages/sequences.py scientific $$run || exit 1; \
-	  for pools in sampled-20 sampled-99 sampled-499 sasrec-products-100; do \
-	    python stages/pools.py scientific $$run $$pools || exit 1; done; \
-	  python stages/tune.py scientific $$run || exit 1; \
-	  for pools in sampled-20 sampled-99 sampled-499 sasrec-products-100; do \
-	    python stages/rank.py scientific $$run $$pools && \
-	    python stages/evaluate_ranker.py scientific $$run $$pools || exit 1; done; done
-	python stages/report.py
+	$(ranked)
+
+define ranked
+python stages/retrieve.py scientific sasrec-products
+for run in $(RUNS); do \
+  python stages/sequences.py scientific $$run || exit 1; \
+  for pools in $(POOLS); do \
+    python stages/pools.py scientific $$run $$pools || exit 1; done; \
+  python stages/tune.py scientific $$run || exit 1; \
+  for pools in $(POOLS); do \
+    python stages/rank.py scientific $$run $$pools && \
+    python stages/evaluate_ranker.py scientific $$run $$pools || exit 1; done; done
+python stages/report.py
+endef
 
 others: env ## and on video games and MovieLens-1M with storylines (four hours; of Recformer's 3 seeds the first is committed)
 	for dataset in games ml-1m-storylines; do \

@@ -252,8 +252,7 @@ def prepare() -> None:
 @user_errors
 def collect() -> None:
     """Write ranks and learning curves of what was trained with the settings of params.yaml, and what was searched."""
-    for dataset in SEARCHED:
-        references.read_prepared(dataset, Path(WORK, dataset))
+    prepare()
     table = [
         {"dataset": dataset, "run": run} | dict(changes) | {"validation_ndcg@10": round(score, 6), "epoch": epoch}
         for dataset, runs in SEARCHED.items()
