@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -571,6 +571,14 @@ class Pretrained(Fitting, Reading):
     masked_weight: Annotated[float, Field(ge=0)]
 
 
+class AtMost(Section):
+    """Of a kind of pools that takes long to rank, no more than these: test pools, checked ones, seeds."""
+
+    test: Positive
+    checked: Positive
+    seeds: Positive
+
+
 class Prompts(Section):
     """How many pools are drawn for training, validation and test.
 
@@ -589,6 +597,12 @@ class Prompts(Section):
         test = self.test if learned else self.others or self.test
         return {"train": self.train, "validation": self.validation, "test": test}
 
+    def fewer(self, most: AtMost) -> Prompts:
+        """The same, with no more for test, and no more of them checked."""
+        others = min(self.others or self.test, most.test)
+        update = {"test": min(self.test, most.test), "others": others, "checked": min(self.checked, most.checked)}
+        return self.model_copy(update=update)
+
 
 class PoolRun(Run):
     """A run that ranks pools of candidates. history: items shown; pools_seed: runs that share it share their pools."""
@@ -596,6 +610,10 @@ class PoolRun(Run):
     pools_seed: int
     prompts: Prompts
     history: Positive
+
+    def fewer(self, most: AtMost) -> Self:
+        """The same, with no more pools and seeds."""
+        return self.model_copy(update={"prompts": self.prompts.fewer(most), "seeds": self.seeds[: most.seeds]})
 
 
 class PoolPopularityRun(PoolRun):
@@ -659,11 +677,12 @@ AnyRun = Annotated[
 class PoolKind(Section):
     """What stands in a pool: the target and random items, or the best `candidates` of the run `first`.
 
-    Among the best of a run the target may be missing.
+    Among the best of a run the target may be missing. at_most: where every run ranks fewer than it asks for.
     """
 
     candidates: Annotated[int, Field(ge=2)]
     first: str | None = None
+    at_most: AtMost | None = None
 
     @property
     def protocol(self) -> str:
@@ -962,12 +981,15 @@ def _known(name: str, names: Collection[str]) -> str:
     return f"most like it of {len(names)}: {', '.join(alike)}" if alike else f"known: {', '.join(sorted(names))}"
 
 
-def ranker(chosen: Params, name: str) -> PoolPopularityRun | LoraRun:
-    """The run `name`, which ranks pools. Raises LamarError when there is none, or it ranks the whole catalogue."""
+def ranker(chosen: Params, name: str, most: AtMost | None = None) -> PoolPopularityRun | LoraRun:
+    """The run `name`, which ranks pools; where a kind of pools says what is the most, with no more.
+
+    Raises LamarError when there is none, or it ranks the whole catalogue.
+    """
     run = entry(chosen.runs, "run", name)
     if not isinstance(run, PoolRun):
         raise LamarError(f"params.yaml: matrix.rankers: {name} ranks the whole catalogue; list it under matrix.runs")
-    return run
+    return run.fewer(most) if most else run
 
 
 def taxrec(chosen: Params, name: str) -> TaxrecRun:

@@ -24,7 +24,7 @@ from lamar.files import sha256_of, write_json
 def main(dataset: str, run: str, kind: str) -> None:
     """Write metrics/DATASET/KIND/RUN.json, RUN.full-history.json and RUN.signature.json."""
     chosen = params.load()
-    setting = params.ranker(chosen, run)
+    setting = params.ranker(chosen, run, params.entry(chosen.pools, "pool", kind).at_most)
     features = params.entry(chosen.features, "features", setting.features)
     ties = chosen.evaluate.ties
     ranks = tables.read(Path("ranks", dataset, kind, f"{run}.parquet"))

@@ -23,7 +23,8 @@ def main(dataset: str, ranker: str, kind: str) -> None:
     from lamar.training.examples import read_sequences
 
     chosen = params.load()
-    run, wanted = params.ranker(chosen, ranker), params.entry(chosen.pools, "pool", kind)
+    wanted = params.entry(chosen.pools, "pool", kind)
+    run = params.ranker(chosen, ranker, wanted.at_most)
     sequences = read_sequences(dataset, ranker)
     settings = (run.prompts.drawn(kind == chosen.tune.pools), run.history, wanted.candidates, run.pools_seed)
     if wanted.first is None:

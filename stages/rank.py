@@ -22,7 +22,8 @@ def main(dataset: str, run: str, kind: str) -> None:
     from lamar.training.examples import read_sequences
 
     chosen = params.load()
-    settings, wanted = params.ranker(chosen, run), params.entry(chosen.pools, "pool", kind)
+    wanted = params.entry(chosen.pools, "pool", kind)
+    settings = params.ranker(chosen, run, wanted.at_most)
     sequences = read_sequences(dataset, run)
     catalogue = sequences.items.height if wanted.first else None
     asked = read_asked(f"data/pools/{dataset}/{kind}/{run}.parquet")

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from lamar.errors import LamarError
 from lamar.models import TRAINERS
-from lamar.params import Matrix, Params, entry, load
+from lamar.params import AtMost, Matrix, Params, entry, load, ranker
 from lamar.rankers.kinds import KINDS
 from lamar.signals.prompt import load_prompt
 
@@ -261,6 +261,20 @@ def test_names_are_those_of_entries(chosen):
 
 def test_rankers_learn_on_pools_that_the_matrix_builds(chosen):
     assert chosen.tune.pools in chosen.matrix.pools
+
+
+def test_pools_that_take_long_are_ranked_for_fewer_users(chosen):
+    most, run = chosen.pools["sampled-499"].at_most, ranker(chosen, "lora-half-lamar")
+    fewer = ranker(chosen, "lora-half-lamar", most)
+    assert fewer.seeds == run.seeds[: most.seeds] != run.seeds
+    assert fewer.prompts.drawn(learned=False)["test"] == most.test < run.prompts.others
+    assert fewer.prompts.checked == most.checked < run.prompts.checked
+    assert fewer.prompts.train == run.prompts.train
+
+
+def test_no_more_pools_are_ranked_than_a_run_asks_for(chosen):
+    most = AtMost(test=999, checked=999, seeds=9)
+    assert ranker(chosen, "lora-half-lamar", most) == ranker(chosen, "lora-half-lamar")
 
 
 def test_the_signals_of_a_second_attempt_are_those_of_a_generator(tmp_path):

@@ -74,18 +74,36 @@ def in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, sc
     """Attention as matrix products, a block of queries at a time: (1, tokens, heads, width).
 
     query: (1, heads, tokens, width); key, value: (1, key heads, all tokens, width), each for as many heads in a row;
-    seen: bool (tokens, last keys), what they see of the last keys, besides all others; None: each token sees itself and
-    those before. On a CPU PyTorch's fused kernel takes two to three times as long, forward and backward. Scores have
-    the precision of the states, as in transformers' `eager`.
+    seen: bool (tokens, last keys), what they see of the last keys, besides all others, at least one each; None: each
+    token sees itself and those before. On a CPU PyTorch's fused kernel takes two to three times as long, forward and
+    backward. Scores have the precision of the states, as in transformers' `eager`.
     """
     scaled = query * scaling
     blocks = []
     for start in range(0, query.shape[2], BLOCK):
         part = scaled[:, :, start : start + BLOCK]
-        end = start + part.shape[2] if seen is None else key.shape[2]
-        unseen = _future(part) if seen is None else ~seen[start : start + BLOCK]
-        blocks.append(_block(part, key[0, :, :end], value[0, :, :end], unseen))
+        if seen is None:
+            unseen = _future(part)
+            shown = [states[0, :, : start + part.shape[2]] for states in (key, value)]
+        else:
+            own = seen[start : start + BLOCK]
+            span = _span(own)
+            unseen = ~own[:, span]
+            shown = [_all_but(states[0], own.shape[1], span) for states in (key, value)]
+        blocks.append(_block(part, *shown, unseen))
     return torch.cat(blocks, dim=2).transpose(1, 2)
+
+
+def _span(seen: Tensor) -> slice:
+    """From the first to the last of the keys that one of the queries sees; seen: bool (queries, keys), each has one."""
+    some = seen.any(0).nonzero()
+    return slice(int(some[0]), int(some[-1]) + 1)
+
+
+def _all_but(states: Tensor, last: int, span: slice) -> Tensor:
+    """Of states (heads, tokens, width) all but the last, and of these the ones in `span`."""
+    first = states.shape[1] - last
+    return torch.cat([states[:, :first], states[:, first:][:, span]], dim=1)
 
 
 def _block(query: Tensor, key: Tensor, value: Tensor, unseen: Tensor) -> Tensor:

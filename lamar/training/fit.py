@@ -19,6 +19,7 @@ from lamar.training.checkpoint import Checkpoint
 from lamar.training.course import Course, Epoch
 from lamar.training.devices import sent
 from lamar.training.examples import Split
+from lamar.training.memory import keep_freed
 from lamar.training.micro_batch import micro_batch
 from lamar.training.processes import process
 
@@ -134,8 +135,11 @@ def precision(settings: Run) -> AbstractContextManager[Any]:
 
 
 def device() -> torch.device:
-    """The GPU when there is one; of several, this process's."""
-    return process().device
+    """The GPU when there is one; of several, this process's. On a CPU memory is kept from then on."""
+    chosen = process().device
+    if chosen.type == "cpu":
+        keep_freed()
+    return chosen
 
 
 def _renew(model: Trainable, settings: Training) -> None:

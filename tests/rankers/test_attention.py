@@ -44,6 +44,18 @@ def test_the_last_tokens_see_all_others_and_what_they_are_let_of_each_other():
     same(ours, theirs, (query, key, value))
 
 
+def test_answers_see_their_question_and_themselves():
+    """More of them than a block has queries, of lengths that end inside of blocks."""
+    query, key, value = states(3 * BLOCK + 9, 6, 2)
+    answers = torch.arange(2 * BLOCK + 9) // 31
+    own = (answers[:, None] == answers).tril()
+    seen = torch.cat([torch.ones(len(own), BLOCK, dtype=torch.bool), own], dim=1)
+    last = query[:, :, BLOCK:]
+    ours = in_blocks(last, key, value, own, scaling=0.3)
+    theirs = scaled_dot_product_attention(last, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
+    same(ours, theirs, (query, key, value))
+
+
 @pytest.mark.parametrize("tokens", [5, 2 * BLOCK + 3])
 def test_in_bfloat16_it_is_as_near_to_float32_as_transformers_eager_is(tokens):
     """Scores are rounded to the precision of the states, as there: no more is lost."""
