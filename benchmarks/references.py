@@ -50,6 +50,8 @@ PRETRAINED = "S3Rec"
 RUNS = {"SASRec": "sasrec-converged", "BERT4Rec": "bert4rec", PRETRAINED: "s3rec-original"}  # ours, of params.yaml
 AMAZON_RUNS = {"SASRec": "sasrec-products", "BERT4Rec": "bert4rec-products", PRETRAINED: "s3rec-original-products"}
 WORK = ".checkpoints/references"
+# What lamar.training.memory does for ours: models are compared, not how glibc is set.
+KEEP_FREED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 POPULARITY = "Popularity"
 CURVE = ("stage", "epoch", "loss", "validation")
 SHOWN = ("ndcg@10", "recall@10")
@@ -130,7 +132,7 @@ def recbole(python: str, folder: Path, model: str, settings: dict[str, Any]) -> 
     def train(out: Path, tell: Callable[[str], None]) -> None:
         with tempfile.TemporaryDirectory() as scratch, open(Path(scratch, "errors"), "w+") as errors:
             own = {"PYTHONPATH"} if Path(python).absolute() != Path(sys.executable).absolute() else set()
-            environment = {name: value for name, value in os.environ.items() if name not in own}
+            environment = KEEP_FREED | {name: value for name, value in os.environ.items() if name not in own}
             arrays = Path(scratch, "ranks.npz")
             options = {"cwd": scratch, "env": environment, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
             with subprocess.Popen([*command, str(arrays)], **options) as started:
