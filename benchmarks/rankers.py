@@ -1,16 +1,17 @@
 """Speed of ranking pools and of learning on them, against the plain ways of doing both with the same LLM.
 
 Scoring: all candidates of a pool in one pass that reads the prompt once, against a pass for each candidate, which reads
-the prompt every time. Training: prompts side by side in one row, each blind to the others, and logits of the answers
-alone, against what transformers does with a batch: padding, and logits of every token. Tokens are those of prompts and
-answers; padding does not count. Without a GPU seconds are of the processor, all threads together. After the stages
-`sequences` and `pools` of the run:
+the prompt every time; and, in one pass, the candidates' labels instead of their titles. Training: prompts side by side
+in one row, each blind to the others, and logits of the answers alone, against what transformers does with a batch:
+padding, and logits of every token. Tokens are those of prompts and answers; padding does not count. Without a GPU
+seconds are of the processor, all threads together. After the stages `sequences` and `pools` of the run:
 
     python benchmarks/rankers.py ml-100k lora-small-original
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,6 +106,15 @@ def scoring(model: LoraRanker, pools: Sequence[Pool], run: LoraRun, rounds: int)
     }
 
 
+def labels(model: LoraRanker, pools: Sequence[Pool], run: LoraRun, rounds: int, titles: float) -> dict[str, float]:
+    """Pools a second when the candidates' labels are read; `ratio`: to the `titles` a second of `scoring`."""
+    labelled = copy.copy(model)  # the same weights
+    labelled._run = run.model_copy(update={"answer": "label"})
+    with torch.inference_mode(), fit.precision(run):
+        _, seconds = timed(lambda: together(labelled, pools), rounds)
+    return {"pools_per_second": round(len(pools) / seconds, 4), "ratio": round(len(pools) / seconds / titles, 2)}
+
+
 def training(
     model: LoraRanker, lessons: Lessons, run: LoraRun, prompts: int, batch: int, rounds: int
 ) -> dict[str, float]:
@@ -159,10 +169,13 @@ def main(dataset: str, run: str, count: int, prompts: int, batch: int | None, ro
     items = pl.read_parquet(f"data/sequences/{dataset}/{run}/items.parquet")
     catalogue = Catalogue(items, settings.attribute_words)
     model = LoraRanker(weights_folder(llm), llm.model, settings, catalogue, []).to(fit.device())
+    asked = read_asked(path).pools[:count]
+    scored = scoring(model, asked, settings, rounds)
     result = {
         "model": llm.model,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads",
-        "scoring": scoring(model, read_asked(path).pools[:count], settings, rounds),
+        "scoring": scored,
+        "labels": labels(model, asked, settings, rounds, scored["pools_per_second"]),
         "training": training(model, read_lessons(path), settings, prompts, batch or settings.batch, rounds),
     }
     write_json(Path(f"benchmarks/results/rankers-{dataset}-{run}.json"), result)

@@ -157,7 +157,7 @@ class Ours:
     def train(self, users: Split) -> None:
         """An epoch of the training loop, of the same `users`."""
         self.course.rng = np.random.default_rng(0)
-        fit._train_epoch(self.course, 1, None)
+        fit._train_epoch(self.course, 1, None, lambda: None)
 
     @torch.no_grad()
     def encode(self, items: int) -> None:

@@ -37,9 +37,10 @@ def checked(folder: Path, sha256: str, model: str) -> Path:
     if not (folder / "config.json").is_file():
         raise LamarError(f"{folder}/config.json: no such file; a model's folder is what save_pretrained writes")
     found = safetensors_sha256(folder)
+    if not sha256:
+        raise LamarError(f"params.yaml: {model} has no sha256; that of what is in {folder} is {found}")
     if found != sha256:
-        named = sha256 or "none"
-        raise LamarError(f"{folder}: its weights have sha256 {found}, but params.yaml names {named}; correct either")
+        raise LamarError(f"{folder}: its weights have sha256 {found}, but params.yaml names {sha256}; correct either")
     settings = folder / "tokenizer_config.json"
     own_file = (folder / "chat_template.jinja").is_file()
     if not own_file and not (settings.is_file() and '"chat_template"' in settings.read_text(encoding="utf-8")):

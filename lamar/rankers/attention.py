@@ -5,11 +5,13 @@ With one mask over the whole row, attention would cost the square of the row's l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from lamar.errors import LamarError
 
 Seen = tuple[int, Tensor | None]
 """Of a case: its tokens, and which of them its last ones see, bool (last ones, tokens): all that are before the last
@@ -35,15 +37,14 @@ def attend(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention in each case: (1, tokens, heads, width) of states (1, heads, tokens, width).
 
-    On a GPU transformers' `sdpa`. Raises NotImplementedError for a model that drops attention out or caps its scores.
+    On a GPU transformers' `sdpa`. Raises LamarError for a model whose attention has what this one lacks.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if cases is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
 
-    if options.get("dropout") or options.get("softcap"):
-        raise NotImplementedError("attention by case has no dropout and no cap")
+    _refuse(options, max(tokens for tokens, _ in cases))
 
     def fused(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
         mask = None if seen is None else seen[None, None]
@@ -57,6 +58,17 @@ def attend(
     parts = zip(*(states.split([tokens for tokens, _ in cases], dim=2) for states in (query, key, value)), strict=True)
     done = [_attend_case(attention, *part, seen) for part, (_, seen) in zip(parts, cases, strict=True)]
     return torch.cat(done, dim=1), None
+
+
+def _refuse(options: Mapping[str, Any], tokens: int) -> None:
+    """Rather than leave out what an LLM was trained with. tokens: of the longest case."""
+    if options.get("dropout") or options.get("softcap") or options.get("s_aux") is not None:
+        raise LamarError("the LLM's attention has dropout, caps or sinks, which ranking pools lacks; take another LLM")
+    window = options.get("sliding_window")
+    if window and window < tokens:
+        raise LamarError(
+            f"the LLM looks back {window:,} tokens, of {tokens:,} to be read; take another, or smaller pools"
+        )
 
 
 def _attend_case(

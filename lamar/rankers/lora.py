@@ -28,6 +28,8 @@ ADAPTER, SETTINGS = "adapter_model.safetensors", "adapter_config.json"  # as pef
 class LoraRanker(nn.Module):
     """A causal LM with an adapter: of all its weights only the adapter's are trained and saved."""
 
+    resumes_within = True
+
     def __init__(
         self, folder: Path, name: str, run: LoraRun, catalogue: Catalogue, train: Sequence[tuple[Pool, int]]
     ) -> None:

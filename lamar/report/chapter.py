@@ -16,6 +16,7 @@ from lamar.report.catalogue import SignalSet, read_signal_sets, read_statistics
 from lamar.report.comparison import Difference, differences
 from lamar.report.costs import Cost, costs
 from lamar.report.evidence import Evidence, read_evidence
+from lamar.report.falling import Falling, read_falling
 from lamar.report.rankers import PoolResults, read_pool_results
 from lamar.report.results import Result, load_results
 from lamar.report.ties import Ties, read_ties
@@ -40,6 +41,7 @@ class Chapter:
     evidence: Evidence
     browser: dict[str, Any] | None
     rankers: list[PoolResults]
+    falling: list[Falling]
 
     @property
     def users(self) -> int:
@@ -73,6 +75,7 @@ def _chapter(root: Path, name: str, results: list[Result], chosen: Params) -> Ch
         evidence,
         browser_data(root, name, results),
         read_pool_results(root, name, chosen),
+        read_falling(root, name, chosen),
     )
 
 

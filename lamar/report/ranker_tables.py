@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from lamar.report.rankers import SHOWN, PoolResults, Ranked
@@ -11,6 +10,7 @@ from lamar.report.words import mean
 
 if TYPE_CHECKING:
     from lamar.report.chapter import Chapter
+    from lamar.report.falling import Falling
 
 METRICS_SHOWN = [name.upper().replace("RECALL", "Recall") for name in SHOWN]
 
@@ -22,24 +22,23 @@ def rankers_tables(chapter: Chapter) -> list[Table]:
 
 
 def falling_table(chapter: Chapter) -> list[Table]:
-    """NDCG@10 of every run over the sizes of pools of random candidates, of the users whom it ranked in all of them."""
-    sampled = [pools for pools in chapter.rankers if not pools.first]
-    if not sampled:
+    """NDCG@10 of every run over the sizes of pools of random candidates, on the same users with the same seeds."""
+    chance = {pools.candidates: pools.chance for pools in chapter.rankers if pools.chance}
+    if not chapter.falling:
         return []
-    found = [{ranked.run: ranked for ranked in pools.runs} for pools in sampled]
-    rows = [_falling_row(run, [runs.get(run) for runs in found]) for run in dict.fromkeys(itertools.chain(*found))]
-    rows += [["chance", *(f"{pools.chance['ndcg@10']:.4f}" for pools in sampled if pools.chance), "–"]]
+    sizes = sorted({size for one in chapter.falling for size in one.metrics})
+    rows = [_falling_row(one, sizes) for one in chapter.falling]
+    rows += [["chance", *(f"{chance[size]['ndcg@10']:.4f}" if size in chance else "–" for size in sizes), "–", "–"]]
     caption = (
-        f"NDCG@10 by the number of candidates on {chapter.name}. Columns compare, whose users are the same in a row; "
-        "rows do where they have as many users."
+        f"NDCG@10 by the number of candidates on {chapter.name}. Columns compare, of the same users and seeds in a "
+        "row; rows do where they have as many users."
     )
-    return [Table(caption, ["NDCG@10 of", *(str(pools.candidates) for pools in sampled), "users"], rows)]
+    return [Table(caption, ["NDCG@10 of", *map(str, sizes), "users", "seeds"], rows)]
 
 
-def _falling_row(run: str, by_size: list[Ranked | None]) -> list[str]:
-    cells = [mean(ranked.shared, "ndcg@10", ranked.seeds) if ranked and ranked.shared else "–" for ranked in by_size]
-    users = next((f"{ranked.shared['users']:,}" for ranked in by_size if ranked and ranked.shared), "–")
-    return [run, *cells, users]
+def _falling_row(one: Falling, sizes: list[int]) -> list[str]:
+    cells = [mean(one.metrics[size], "ndcg@10", one.seeds) if size in one.metrics else "–" for size in sizes]
+    return [one.run, *cells, f"{one.users:,}", str(one.seeds)]
 
 
 def pool_table(chapter: Chapter, pools: PoolResults) -> Table:

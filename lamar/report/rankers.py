@@ -22,9 +22,7 @@ SHOWN = ("recall@10", "ndcg@10", "mrr")  # the paper's, Table 4
 class Ranked:
     """One run on one kind of pools.
 
-    users: whom it ranked; full: `users` with a full history, and their metrics; checks: of the stage rank; shared:
-    `users` whom it ranked in all of its kinds of random pools, and their metrics, where this is one of them and its
-    ranks are here.
+    users: whom it ranked; full: `users` with a full history, and their metrics; checks: of the stage rank.
     """
 
     run: str
@@ -33,7 +31,6 @@ class Ranked:
     users: int
     full: dict[str, float]
     checks: dict[str, Any]
-    shared: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,7 @@ def read_pool_results(root: Path, dataset: str, chosen: Params) -> list[PoolResu
     """
     folders = [root / "metrics" / dataset / name for name in chosen.pools]
     ranked = [folder for folder in folders if any(folder.glob("*.signature.json"))]
-    asked = _asked_in_all([_ranks(root, folder) for folder in ranked if not chosen.pools[folder.name].first])
-    return [_pool_results(root, folder, chosen, asked) for folder in ranked]
+    return [_pool_results(root, folder, chosen) for folder in ranked]
 
 
 def _ranks(root: Path, folder: Path) -> Path:
@@ -71,23 +67,12 @@ def _ranks(root: Path, folder: Path) -> Path:
     return root / "ranks" / folder.parts[-2] / folder.name
 
 
-def _asked_in_all(folders: list[Path]) -> dict[str, set[int]]:
-    """Of each run, the users whom it ranked in all of those folders that have its ranks."""
-    asked: dict[str, set[int]] = {}
-    for path in (path for folder in folders for path in sorted(folder.glob("*.parquet"))):
-        users = set(tables.read(path)["user"])
-        asked[path.stem] = asked.get(path.stem, users) & users
-    return asked
-
-
-def _pool_results(root: Path, folder: Path, chosen: Params, asked: dict[str, set[int]]) -> PoolResults:
+def _pool_results(root: Path, folder: Path, chosen: Params) -> PoolResults:
     kind, ties = chosen.pools[folder.name], chosen.evaluate.ties
     found = {path.name.removesuffix(".signature.json"): read_json(path) for path in folder.glob("*.signature.json")}
     places = {run: place for place, run in enumerate(chosen.runs)}
     runs = sorted(found, key=lambda run: (places.get(run, len(places)), run))
-    users = {} if kind.first else asked
-    shared = {run: _of_users(_ranks(root, folder) / f"{run}.parquet", users.get(run, set()), ties) for run in runs}
-    ranked = [_ranked(folder, run, found[run], shared[run]) for run in runs]
+    ranked = [_ranked(folder, run, found[run]) for run in runs]
     largest = max(ranked, key=lambda one: one.users)
     return PoolResults(
         folder.name,
@@ -101,19 +86,13 @@ def _pool_results(root: Path, folder: Path, chosen: Params, asked: dict[str, set
     )
 
 
-def _ranked(folder: Path, run: str, signature: dict[str, Any], shared: dict[str, float]) -> Ranked:
+def _ranked(folder: Path, run: str, signature: dict[str, Any]) -> Ranked:
     metrics = read_json(folder / f"{run}.json")
     missing = [name for name in METRICS if not {name, f"{name}_std"} <= metrics.keys()]
     if missing:
         raise LamarError(f"{folder / run}.json: no {missing[0]}; evaluate this run again")
     full, checks = (read_json(folder / f"{run}.{part}.json") for part in ("full-history", "checks"))
-    return Ranked(run, metrics, len(signature["seeds"]), signature["users"], full, checks, shared)
-
-
-def _of_users(path: Path, users: set[int], ties: str) -> dict[str, float]:
-    """`users` and metrics of a ranks table on some of its users; {} when it is not here, or has none of them."""
-    same = tables.read(path).filter(pl.col("user").is_in(users)) if path.exists() else None
-    return {"users": same["user"].n_unique()} | summarise(same, ties) if same is not None and same.height else {}
+    return Ranked(run, metrics, len(signature["seeds"]), signature["users"], full, checks)
 
 
 def _alone(root: Path, folder: Path, first: str, run: str, ties: str) -> dict[str, float] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -29,7 +31,11 @@ class Epoch:
 
 @dataclass
 class Course:
-    """One stage of training a model; `steps` of the whole stage are known once its first batches are drawn."""
+    """One stage of training a model; `steps` of the whole stage are known once its first batches are drawn.
+
+    losses: of the batches of the epoch that is under way; drawn: what `rng` was before these were drawn; started: when
+    it began, in seconds of the clock that counts up.
+    """
 
     model: Any
     settings: Training
@@ -40,6 +46,9 @@ class Course:
     step: int = 0
     steps: int = 0
     graphs: Graphs | None = None
+    losses: list[Tensor] = field(default_factory=list)
+    drawn: dict[str, Any] = field(default_factory=dict)
+    started: float = 0.0
 
     @classmethod
     def start(cls, model: Any, settings: Training, seed: int | list[int]) -> Course:
@@ -54,6 +63,22 @@ class Course:
         best = max(self.curve, key=lambda epoch: epoch.validation).epoch
         last = self.curve[-1].epoch
         return last < epochs and last - best < self.settings.patience
+
+    def begin(self) -> None:
+        """An epoch begins, unless it was taken up in its middle."""
+        if not self.losses:
+            self.started = time.perf_counter()
+
+    def batches(self) -> Sequence[Any]:
+        """Those of the epoch: drawn for the first time, or the same once more."""
+        self.drawn = self.rng.bit_generator.state
+        return self.model.batches(self.rng)
+
+    def end(self) -> float:
+        """An epoch ends; returns the mean loss of its batches."""
+        mean = float(torch.stack(self.losses).mean())
+        self.losses = []
+        return mean
 
     def add(self, epoch: Epoch) -> None:
         """Put an epoch on the curve, and keep the weights if it is the best so far."""
@@ -89,7 +114,9 @@ class Course:
             "curve": [asdict(epoch) for epoch in self.curve],
             "step": self.step,
             "steps": self.steps,
-            "rng": self.rng.bit_generator.state,
+            "rng": self.drawn if self.losses else self.rng.bit_generator.state,
+            "losses": [float(loss) for loss in self.losses],
+            "seconds": time.perf_counter() - self.started,
         }
         checkpoint.save(state, notes)
 
@@ -105,6 +132,9 @@ class Course:
         self.curve = [Epoch(**epoch) for epoch in notes["curve"]]
         self.step, self.steps = notes["step"], notes["steps"]
         self.rng.bit_generator.state = notes["rng"]
+        device = self.optimizer.param_groups[0]["params"][0].device
+        self.losses = [torch.tensor(loss, device=device) for loss in notes["losses"]]
+        self.started = time.perf_counter() - notes["seconds"]
         set_random_states(state["random"])
         return True
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,13 +28,18 @@ from lamar.training.processes import process
 
 # Seconds of training that may be lost: on a GPU an epoch takes half a second, and writing the weights as long.
 UNSAVED = {"cpu": 0.0, "cuda": 10.0}
+# The same inside of an epoch, of a model that can be taken up there: an LLM's epoch takes hours, its adapter a moment.
+UNSAVED_WITHIN = 60.0
 
 Scores = Iterator[tuple[np.ndarray, Tensor]]
 """(rows, scores): indices into the histories asked for, and float32 (rows, items) where the model is."""
 
 
 class Trainable(Protocol):
-    """What the loop needs of a model, which is a torch module besides."""
+    """What the loop needs of a model, which is a torch module besides.
+
+    One whose `renew` has nothing to do may say `resumes_within = True`: it is then saved inside of an epoch, too.
+    """
 
     def batches(self, rng: np.random.Generator) -> Sequence[Any]:
         """The training batches of one epoch."""
@@ -69,17 +77,23 @@ def fit(
     for epoch in course.curve[1:]:
         seen(epoch)
     saved = time.perf_counter()
+
+    def save(after: float) -> None:
+        nonlocal saved
+        if checkpoint and process().is_main and time.perf_counter() - saved >= after:
+            course.save(checkpoint)
+            saved = time.perf_counter()
+
+    within = getattr(model, "resumes_within", False) and process().count == 1
     while course.goes_on(epochs):
-        started = time.perf_counter()
+        course.begin()
         if course.curve[-1].epoch > 0:  # the first epoch's is the state just validated
             _renew(model, settings)
         with process().own_chance(*np.ravel(seed), course.curve[-1].epoch):
-            loss = _train_epoch(course, epochs, rows)
+            loss = _train_epoch(course, epochs, rows, partial(save, UNSAVED_WITHIN if within else math.inf))
         score = validation_ndcg(model, sample, settings)
-        course.add(Epoch(course.curve[-1].epoch + 1, loss, score, time.perf_counter() - started))
-        if checkpoint and process().is_main and time.perf_counter() - saved >= UNSAVED[device().type]:
-            course.save(checkpoint)
-            saved = time.perf_counter()
+        course.add(Epoch(course.curve[-1].epoch + 1, loss, score, time.perf_counter() - course.started))
+        save(UNSAVED[device().type])
         seen(course.curve[-1])
     model.load_state_dict(course.best)
     return course.curve
@@ -147,19 +161,22 @@ def _renew(model: Trainable, settings: Training) -> None:
         model.renew()
 
 
-def _train_epoch(course: Course, epochs: int, rows: int | None) -> float:
-    """One epoch of `epochs`, batches in parts of `rows` rows; returns the mean loss of the batches."""
+def _train_epoch(course: Course, epochs: int, rows: int | None, stepped: Callable[[], None]) -> float:
+    """The rest of one epoch of `epochs`, batches in parts of `rows` rows; returns the mean loss of all its batches.
+
+    `stepped` is called after every step of the optimiser.
+    """
     model, settings = course.model, course.settings
-    batches = model.batches(course.rng)
+    batches = course.batches()
     course.steps = course.steps or epochs * -(-len(batches) // settings.accumulate)
     model.train()
-    losses = []
-    for number, batch in enumerate(batches, start=1):
+    for number, batch in islice(enumerate(batches, start=1), len(course.losses), None):
         read = course.graphs and model.read(batch)
-        losses.append(course.graphs.learn(read) if read else _learn(model, batch, settings, rows))
+        course.losses.append(course.graphs.learn(read) if read else _learn(model, batch, settings, rows))
         if number % settings.accumulate == 0 or number == len(batches):
             course.take_step()
-    return float(torch.stack(losses).mean())
+            stepped()
+    return course.end()
 
 
 def _learn(model: Any, batch: Any, settings: Training, rows: int | None = None) -> Tensor:

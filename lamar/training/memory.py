@@ -15,7 +15,8 @@ def keep_freed() -> bool:
     """Let what a tensor leaves be the next one's, instead of the system's; False where the C library cannot.
 
     The system clears every page that it hands out, which took half of the time of an LLM that reads 26,000 tokens, and
-    a tenth to a fifth of training. The process stays as large as it has ever been.
+    a tenth to a fifth of training. The process stays as large as it has ever been, and that may be more than without:
+    what one tensor leaves is not always where the next one fits.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -71,10 +71,13 @@ def test_the_hash_is_of_all_files_in_the_order_of_their_names(tmp_path: Path) ->
 
 def test_other_weights_say_their_hash(tiny_llm: LocalGenerator, copied: Path) -> None:
     right = safetensors_sha256(copied)
-    for sha256, shown in (("0" * 64, "0" * 64), ("", "none")):
+    zeros, model = "0" * 64, tiny_llm.model
+    for sha256, complaint in (
+        (zeros, f"{copied}: its weights have sha256 {right}, but params.yaml names {zeros}; correct either"),
+        ("", f"params.yaml: {model} has no sha256; that of what is in {copied} is {right}"),
+    ):
         with pytest.raises(LamarError) as raised:
             LocalModel(named(tiny_llm, folder=str(copied), sha256=sha256), 4)
-        complaint = f"{copied}: its weights have sha256 {right}, but params.yaml names {shown}; correct either"
         assert str(raised.value) == complaint
     with (copied / "model.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)

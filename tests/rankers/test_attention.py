@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2.modeling_qwen2 import eager_attention_forward
 
+from lamar.errors import LamarError
 from lamar.rankers.attention import BLOCK, attend, in_blocks
 
 
@@ -72,6 +73,21 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_transformers_eager_is(tokens):
     torch.testing.assert_close(ours.float(), exact.transpose(1, 2), atol=0.03, rtol=0.03)
 
 
-def test_what_it_lacks_is_refused():
-    with pytest.raises(NotImplementedError):
-        attend(None, *states(3, 2, 2), None, cases=[(3, None)], dropout=0.1)
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"dropout": 0.1}, "take another LLM"),
+        ({"softcap": 50.0}, "take another LLM"),
+        ({"s_aux": torch.zeros(2)}, "take another LLM"),
+        ({"sliding_window": 2}, "looks back 2 tokens, of 3 to be read"),
+    ],
+)
+def test_what_it_lacks_is_refused(options, complaint):
+    with pytest.raises(LamarError, match=complaint):
+        attend(None, *states(3, 2, 2), None, cases=[(3, None)], **options)
+
+
+def test_a_window_that_holds_everything_is_none():
+    module, parts = SimpleNamespace(num_key_value_groups=1, is_causal=True), states(3, 2, 2)
+    seen = [attend(module, *parts, None, cases=[(3, None)], sliding_window=window)[0] for window in (3, None)]
+    assert torch.equal(*seen)

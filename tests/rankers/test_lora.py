@@ -189,6 +189,38 @@ def test_a_tuning_that_was_cut_off_goes_on_exactly(tiny_cache, tmp_path):
     assert any(weight.abs().max() > 0 for name, weight in at_once.items() if "lora_B" in name)
 
 
+@pytest.mark.parametrize("cut_at", [1, 3, 5, 6, 8])
+def test_a_tuning_that_was_cut_off_inside_of_an_epoch_goes_on_exactly(tiny_cache, tmp_path, monkeypatch, cut_at):
+    """An LLM's only epoch may take a day. Five batches an epoch, a step after the second, the fourth and the last."""
+    validation = Split(*pools(10, seed=4))
+    run = RUN.model_copy(update={"epochs": 2, "dropout": 0.3, "accumulate": 2})
+    kept = Checkpoint(tmp_path / "kept.safetensors", "same")
+    monkeypatch.setattr(fit, "UNSAVED_WITHIN", 0.0)
+
+    def whole(checkpoint: Checkpoint | None, cut_at: int | None = None) -> tuple[LoraRanker, list[float], int]:
+        model = ranker(tiny_cache, train=18, dropout=0.3)
+        loss, learned = model.loss, []
+
+        def counted(batch):
+            learned.append(batch)
+            if len(learned) == cut_at:
+                raise KeyboardInterrupt
+            return loss(batch)
+
+        monkeypatch.setattr(model, "loss", counted)
+        curve = fit.fit(model, validation, run, run.epochs, seed=0, seen=lambda epoch: None, checkpoint=checkpoint)
+        return model, [epoch.loss for epoch in curve[1:]], len(learned)
+
+    with pytest.raises(KeyboardInterrupt):
+        whole(kept, cut_at)
+    torch.manual_seed(99)
+    (resumed, losses, learned), (at_once, expected, every) = whole(kept), whole(None)
+    assert losses == expected
+    assert all(torch.equal(weight, resumed.state_dict()[name]) for name, weight in at_once.state_dict().items())
+    done = {1: 0, 3: 2, 5: 4, 6: 5, 8: 7}[cut_at]  # batches before the last step
+    assert (every, learned) == (10, 10 - done)
+
+
 def test_every_training_pool_is_in_one_batch_of_an_epoch(tiny_cache):
     model = ranker(tiny_cache, train=11)
     batches = model.batches(np.random.default_rng(0))

@@ -23,9 +23,10 @@ def benchmark(monkeypatch):
     sys.modules.pop("rankers")
 
 
-def test_scoring_one_by_one_gives_the_same_scores(benchmark, tiny_cache):
+@pytest.mark.parametrize("answer", ["title", "label"])
+def test_scoring_one_by_one_gives_the_same_scores(benchmark, tiny_cache, answer):
     asked, _ = pools(5, seed=2)
-    model = ranker(tiny_cache)
+    model = moved(ranker(tiny_cache, answer=answer), far=0.1)
     with torch.inference_mode():
         np.testing.assert_allclose(
             benchmark.together(model, asked), benchmark.one_by_one(model, asked), rtol=1e-4, atol=1e-4
@@ -34,6 +35,18 @@ def test_scoring_one_by_one_gives_the_same_scores(benchmark, tiny_cache):
     assert (found["pools"], found["candidates"]) == (5, 4)
     assert list(found)[-1] == "ratio"
     assert found["ratio"] == pytest.approx(found["pools_per_second"] / found["one_by_one_pools_per_second"], rel=0.02)
+
+
+def test_labels_are_read_with_the_same_weights_and_are_shorter(benchmark, tiny_cache):
+    asked, _ = pools(5, seed=2)
+    titles, labels = ranker(tiny_cache), ranker(tiny_cache, answer="label")
+    found = benchmark.labels(titles, asked, RUN, rounds=1, titles=2.0)
+    assert found["ratio"] == pytest.approx(found["pools_per_second"] / 2, rel=0.02)
+    assert titles._run.answer == "title"
+    written = [sum(model._case(pool).written for pool in asked) for model in (labels, titles)]
+    assert written[0] < written[1]
+    with torch.inference_mode():
+        assert np.abs(benchmark.together(labels, asked) - benchmark.together(titles, asked)).max() > 1e-3
 
 
 def test_padded_training_has_the_same_loss(benchmark, tiny_cache):

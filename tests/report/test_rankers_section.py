@@ -97,7 +97,8 @@ def test_none_run_yet(tmp_path, chosen):
 
 def test_numbers_fall_from_pool_to_pool(tmp_path, chosen):
     put(tmp_path, "full", "sasrec", [3, 4], 50)
-    # pool-popularity was not asked about the third user with 100, nor about the second with 500
+    # pool-popularity was not asked about the third user with 100, nor about the second with 500; lora-lamar has one
+    # seed with 100
     for pools, greater, candidates in (("sampled-20", [0, 1, 20], 21), ("sampled-99", [4, 30], 100)):
         put(tmp_path, pools, "pool-popularity", greater, candidates)
     put(tmp_path, "sampled-499", "pool-popularity", [2], 500)
@@ -107,11 +108,12 @@ def test_numbers_fall_from_pool_to_pool(tmp_path, chosen):
     tables = Cells(page(chapters(tmp_path, chosen), tmp_path)).tables
     (falling,) = [rows for label, rows in tables.items() if label and label.startswith("NDCG@10 by the number of")]
     assert falling == [
-        ["NDCG@10 of", "21", "100", "500", "users"],
-        ["lora-lamar", "1.0000 ± 0.0000", "0.6309", "–", "2"],
-        ["pool-popularity", "1.0000", "0.3869", "0.5000", "1"],
-        ["no-longer-a-run", "1.0000", "–", "–", "3"],
-        ["chance", "0.2164", "0.0454", "0.0091", "–"],
+        ["NDCG@10 of", "21", "100", "500", "users", "seeds"],
+        ["pool-popularity", "1.0000", "0.3869", "0.5000", "1", "1"],
+        ["lora-lamar", "1.0000", "0.6309", "–", "2", "1"],
+        ["pool-popularity", "0.8155", "0.1934", "–", "2", "1"],
+        ["no-longer-a-run", "1.0000", "–", "–", "3", "1"],
+        ["chance", "0.2164", "0.0454", "0.0091", "–", "–"],
     ]
 
 

@@ -462,7 +462,7 @@ def test_the_papers_films_are_those_with_storylines(tmp_path):
 
 def test_the_papers_ablations_name_their_own_table():
     chapter = Chapter(
-        "scientific", RESULTS, {}, [], [], [], [], {}, [], read_evidence(REPOSITORY, "scientific"), None, []
+        "scientific", RESULTS, {}, [], [], [], [], {}, [], read_evidence(REPOSITORY, "scientific"), None, [], []
     )
     sources = {row[0]: row[1:4] for row in paper_table(chapter)[0].rows}
     assert sources["LaMAR (GPT-4o-mini)"] == ["Table 3", "0.1114", "0.1524"]

@@ -84,7 +84,7 @@ FOUND = Evidence(
 
 def chapter(results: list[Result], evidence: Evidence) -> Chapter:
     made = differences(results, {})
-    return Chapter("tiny", results, {}, made, [], [], [], {}, [], evidence, None, [])
+    return Chapter("tiny", results, {}, made, [], [], [], {}, [], evidence, None, [], [])
 
 
 @pytest.mark.parametrize("dataset", SHOWN)
