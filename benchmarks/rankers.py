@@ -139,6 +139,7 @@ def training(
     return {
         "prompts": len(cases),
         "prompts_at_once": batch,
+        "tokens_per_prompt": round(tokens / len(cases)),
         "losses": losses,
         "padding_share": round(1 - tokens / padded, 4),
         "tokens_per_second": round(tokens / fast, 1),

@@ -161,11 +161,14 @@ recformer-paper-lamar-original,recformer-paper-lamar-lamar]
           -S matrix.runs=[recformer-paper-original-original,recformer-paper-original-lamar,\\
 recformer-paper-lamar-original,recformer-paper-lamar-lamar]
         dvc exp run -S 'matrix.rankers=[pool-popularity,untuned-original,lora-original,lora-lamar]' \\
-          -S 'matrix.pools=[sampled-20,sampled-99,sampled-499,sasrec-100]' -S 'matrix.retrievers=[sasrec]' \\
+          -S 'matrix.pools=[sampled-20,sampled-99,sasrec-100]' -S 'matrix.retrievers=[sasrec]' \\
           evaluate-ranker
         dvc exp run -S 'matrix.datasets=[scientific]' \\
           -S matrix.rankers=[pool-popularity,untuned-original,lora-original,lora-lamar,lora-placebo] \\
-          -S 'matrix.pools=[sampled-20,sampled-99,sampled-499]' evaluate-ranker
+          -S 'matrix.pools=[sampled-20,sampled-99]' evaluate-ranker
+        dvc exp run -S 'matrix.datasets=[scientific]' \\
+          -S matrix.rankers=[pool-popularity,untuned-llama-original,lora-llama-original,lora-llama-lamar] \\
+          -S 'matrix.pools=[sampled-20,sampled-99]' evaluate-ranker
     """,
     "needs the answers of an LLM; tests/taxonomy/test_taxrec_stages.py takes them from git": """
         cat data/taxonomies/ml-100k/taxrec-original/*.jsonl
