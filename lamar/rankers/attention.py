@@ -37,12 +37,17 @@ def attend(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention in each case: (1, tokens, heads, width) of states (1, heads, tokens, width).
 
-    On a GPU transformers' `sdpa`. Raises LamarError for a model whose attention has what this one lacks.
+    On a GPU transformers' `sdpa`, and where an answer is written, without cases, word by word. Raises LamarError for a
+    model whose attention has what this one lacks.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    scaling = options.get("scaling") or query.shape[-1] ** -0.5
     if cases is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        if query.is_cuda or len(query) > 1 or query.shape[2] <= BLOCK:
+            return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        _refuse(options, key.shape[2])
+        return in_blocks(query, key, value, None, scaling), None  # one long question: nothing is padded
 
     _refuse(options, max(tokens for tokens, _ in cases))
 
@@ -52,7 +57,7 @@ def attend(
 
     def written_out(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
         each_other = None if seen is None else seen[:, -len(seen) :]
-        return in_blocks(query, key, value, each_other, options.get("scaling") or query.shape[-1] ** -0.5)
+        return in_blocks(query, key, value, each_other, scaling)
 
     attention = fused if query.is_cuda else written_out
     parts = zip(*(states.split([tokens for tokens, _ in cases], dim=2) for states in (query, key, value)), strict=True)
@@ -86,17 +91,18 @@ def in_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, sc
     """Attention as matrix products, a block of queries at a time: (1, tokens, heads, width).
 
     query: (1, heads, tokens, width); key, value: (1, key heads, all tokens, width), each for as many heads in a row;
-    seen: bool (tokens, last keys), what they see of the last keys, besides all others, at least one each; None: each
-    token sees itself and those before. On a CPU PyTorch's fused kernel takes two to three times as long, forward and
-    backward. Scores have the precision of the states, as in transformers' `eager`.
+    seen: bool (tokens, last keys), what they see of the last keys, besides all others, at least one each; None: the
+    tokens are the last of all, and each sees itself and those before. On a CPU PyTorch's fused kernel takes two to
+    three times as long, forward and backward. Scores have the precision of the states, as in transformers' `eager`.
     """
     scaled = query * scaling
+    before = key.shape[2] - query.shape[2]
     blocks = []
     for start in range(0, query.shape[2], BLOCK):
         part = scaled[:, :, start : start + BLOCK]
         if seen is None:
             unseen = _future(part)
-            shown = [states[0, :, : start + part.shape[2]] for states in (key, value)]
+            shown = [states[0, :, : before + start + part.shape[2]] for states in (key, value)]
         else:
             own = seen[start : start + BLOCK]
             span = _span(own)

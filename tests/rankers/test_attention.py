@@ -27,6 +27,15 @@ def test_causal_attention(tokens, heads, key_heads):
     same(ours, theirs, (query, key, value))
 
 
+def test_causal_attention_of_the_last_tokens_alone():
+    query, key, value = states(2 * BLOCK + 30, 6, 2)
+    last = query[:, :, -BLOCK - 7 :]
+    seen = torch.ones(BLOCK + 7, 2 * BLOCK + 30, dtype=torch.bool).tril(diagonal=BLOCK + 23)
+    ours = in_blocks(last, key, value, None, scaling=0.3)
+    theirs = scaled_dot_product_attention(last, key, value, attn_mask=seen, scale=0.3, enable_gqa=True)
+    same(ours, theirs, (query, key, value))
+
+
 def same(ours: Tensor, theirs: Tensor, states: tuple[Tensor, ...]) -> None:
     """The same values, and the same gradients of the states."""
     torch.testing.assert_close(ours.transpose(1, 2), theirs)

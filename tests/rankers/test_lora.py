@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from lamar.errors import LamarError
 from lamar.llm.checkpoints import safetensors_sha256
 from lamar.params import LocalGenerator, LoraRun, Prompts, load
+from lamar.rankers import attention
 from lamar.rankers.kinds import KINDS
 from lamar.rankers.likelihood import Case
 from lamar.rankers.lora import LoraRanker
@@ -150,11 +151,14 @@ def test_an_adapter_of_another_shape_or_none(tiny_cache, tmp_path):
         model.load(tmp_path)
 
 
-def test_a_free_answer_is_what_plain_generate_writes(tiny_cache):
+@pytest.mark.parametrize("block", [attention.BLOCK, 3])  # of the attention to a question that is longer than it
+def test_a_free_answer_is_what_plain_generate_writes(tiny_cache, monkeypatch, block):
     asked, _ = pools(6, seed=5)
-    model = moved(ranker(tiny_cache)).eval()
+    model = moved(ranker(tiny_cache, row_tokens=600 if block > 3 else 1)).eval()
+    monkeypatch.setattr(attention, "BLOCK", block)
     with torch.inference_mode():
         written = model.written(asked)
+    monkeypatch.undo()
     for (said, answers), pool in zip(written, asked, strict=True):
         assert answers == [THINGS[item] for item in pool.candidates]
         case = model._case(pool)
