@@ -108,7 +108,7 @@ rankers: env ## after `make scientific`: a small LLM learns to rank pools, 3 see
 
 tuned: POOLS := sampled-20 sampled-99 sampled-499 sasrec-products-100
 tuned: RUNS := pool-popularity-some $(foreach size,half some,$(foreach features,original lamar,untuned-$(size)-$(features) lora-$(size)-$(features)))
-tuned: env ## after `make scientific`, on a GPU of 80 GB: LLMs of 0.5B and 1.5B learn to rank pools (half an hour, estimated)
+tuned: env ## after `make scientific`, on a GPU of 80 GB: LLMs of 0.5B and 1.5B learn to rank pools, those of 500 for eight users (half an hour, estimated)
 	$(ranked)
 
 define ranked

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lamar import params
 from lamar.console import say, user_errors
 from lamar.files import write_json
 from lamar.params import LoraRun
+from lamar.rankers.attention import by_case
 from lamar.rankers.likelihood import Case, row_of, token_log_likelihoods
 from lamar.rankers.lora import LoraRanker
 from lamar.rankers.pools import Lessons, Pool, read_asked, read_lessons
@@ -34,11 +36,23 @@ from lamar.training import fit
 IGNORED = -100  # the label of a token that transformers is not to learn
 
 
+@contextmanager
+def plain_attention(model: LoraRanker) -> Iterator[None]:
+    """Inside, the LLM attends as transformers does by default."""
+    llm = model.llm.get_base_model()
+    llm.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        llm.set_attn_implementation(by_case())
+
+
 def one_by_one(model: LoraRanker, pools: Sequence[Pool]) -> np.ndarray:
     """The score of every candidate (pools, candidates), each by a pass of its own."""
     model.eval()
     cases = [model._case(pool) for pool in pools]
-    return np.array([[_alone(model.llm, case.question, answer) for answer in case.answers] for case in cases])
+    with plain_attention(model):
+        return np.array([[_alone(model.llm, case.question, answer) for answer in case.answers] for case in cases])
 
 
 def _alone(llm: Any, question: Sequence[int], answer: Sequence[int]) -> float:
@@ -71,7 +85,8 @@ def padded_loss(model: LoraRanker, cases: Sequence[Case]) -> Tensor:
         ids[row, : len(tokens)], seen[row, : len(tokens)] = tokens, 1
         labels[row, len(case.question) : len(tokens)] = tokens[len(case.question) :]
     device = model.llm.device
-    return model.llm(input_ids=ids.to(device), attention_mask=seen.to(device), labels=labels.to(device)).loss
+    with plain_attention(model):
+        return model.llm(input_ids=ids.to(device), attention_mask=seen.to(device), labels=labels.to(device)).loss
 
 
 def timed(work: Callable[[], Any], rounds: int) -> tuple[Any, float]:

@@ -1,6 +1,7 @@
 """tune: teach a run to pick the next item from a pool, with all its seeds: for an LLM, fine-tune its adapter.
 
-Progress is kept in .checkpoints after every epoch and seed: a run that was killed goes on from there.
+Progress is kept in .checkpoints after every epoch and seed, within an LLM's epoch every minute: a run that was killed
+goes on from there.
 """
 
 from pathlib import Path

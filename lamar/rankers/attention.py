@@ -37,19 +37,19 @@ def attend(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention in each case: (1, tokens, heads, width) of states (1, heads, tokens, width).
 
-    On a GPU transformers' `sdpa`, and where an answer is written, without cases, word by word. Raises LamarError for a
-    model whose attention has what this one lacks.
+    Of cases, and on a CPU of one long question, which is read before its answer is written. On a GPU, and for all else,
+    transformers' `sdpa`. Raises LamarError for a model whose attention has what this one lacks.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     scaling = options.get("scaling") or query.shape[-1] ** -0.5
     if cases is None:
-        if query.is_cuda or len(query) > 1 or query.shape[2] <= BLOCK:
+        if query.is_cuda or query.shape[2] <= BLOCK or not _sees_all_before(query, attention_mask):
             return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         _refuse(options, key.shape[2])
-        return in_blocks(query, key, value, None, scaling), None  # one long question: nothing is padded
+        return in_blocks(query, key, value, None, scaling), None
 
-    _refuse(options, max(tokens for tokens, _ in cases))
+    _refuse(options, max(tokens if seen is None else int(seen.sum(1).max()) for tokens, seen in cases))
 
     def fused(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
         mask = None if seen is None else seen[None, None]
@@ -65,10 +65,17 @@ def attend(
     return torch.cat(done, dim=1), None
 
 
+def _sees_all_before(query: Tensor, mask: Tensor | None) -> bool:
+    """Whether it is one row without padding: then its last token sees all others; mask: bool (1, 1, tokens, all)."""
+    return len(query) == 1 and (mask is None or (mask.dtype == torch.bool and bool(mask[0, 0, -1].all())))
+
+
 def _refuse(options: Mapping[str, Any], tokens: int) -> None:
-    """Rather than leave out what an LLM was trained with. tokens: of the longest case."""
-    if options.get("dropout") or options.get("softcap") or options.get("s_aux") is not None:
-        raise LamarError("the LLM's attention has dropout, caps or sinks, which ranking pools lacks; take another LLM")
+    """Rather than leave out what an LLM was trained with. tokens: what a token sees at most."""
+    if options.get("dropout") or options.get("softcap"):
+        raise LamarError("the LLM's attention has dropout or caps, which ranking pools lacks; take another LLM")
+    if options.get("s_aux") is not None or options.get("position_bias") is not None:
+        raise LamarError("the LLM's attention has sinks or biases, which ranking pools lacks; take another LLM")
     window = options.get("sliding_window")
     if window and window < tokens:
         raise LamarError(

@@ -16,7 +16,7 @@ from lamar.params import Params
 
 @dataclass(frozen=True)
 class Falling:
-    """One run on the users and seeds that its smallest sizes share; metrics: by the number of candidates."""
+    """One run on the users and seeds that its smallest pools share; metrics: by the number of candidates."""
 
     run: str
     users: int

@@ -31,7 +31,7 @@ def falling_table(chapter: Chapter) -> list[Table]:
     rows += [["chance", *(f"{chance[size]['ndcg@10']:.4f}" if size in chance else "–" for size in sizes), "–", "–"]]
     caption = (
         f"NDCG@10 by the number of candidates on {chapter.name}. Columns compare, of the same users and seeds in a "
-        "row; rows do where they have as many users."
+        "row; rows do where their users are the same."
     )
     return [Table(caption, ["NDCG@10 of", *map(str, sizes), "users", "seeds"], rows)]
 

@@ -88,12 +88,39 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_transformers_eager_is(tokens):
         ({"dropout": 0.1}, "take another LLM"),
         ({"softcap": 50.0}, "take another LLM"),
         ({"s_aux": torch.zeros(2)}, "take another LLM"),
+        ({"position_bias": torch.zeros(2)}, "take another LLM"),
         ({"sliding_window": 2}, "looks back 2 tokens, of 3 to be read"),
     ],
 )
 def test_what_it_lacks_is_refused(options, complaint):
     with pytest.raises(LamarError, match=complaint):
         attend(None, *states(3, 2, 2), None, cases=[(3, None)], **options)
+
+
+def test_it_is_refused_where_an_answer_is_written_too():
+    with pytest.raises(LamarError, match=f"looks back 9 tokens, of {BLOCK + 1} to be read"):
+        attend(None, *states(BLOCK + 1, 2, 2), None, sliding_window=9)
+
+
+def test_a_window_must_hold_what_an_answer_sees_not_all_answers():
+    """A question of two tokens and answers of one and two: the last token sees four of the five."""
+    own = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 1, 1]]).bool()
+    seen = torch.cat([torch.ones(3, 2, dtype=torch.bool), own], dim=1)
+    module = SimpleNamespace(num_key_value_groups=1, is_causal=True)
+    attend(module, *states(5, 2, 2), None, cases=[(5, seen)], sliding_window=4)
+    with pytest.raises(LamarError, match="looks back 3 tokens, of 4"):
+        attend(module, *states(5, 2, 2), None, cases=[(5, seen)], sliding_window=3)
+
+
+def test_a_long_row_that_is_padded_is_left_to_transformers():
+    module, parts = SimpleNamespace(num_key_value_groups=1, is_causal=True), states(BLOCK + 1, 2, 2)
+    mask = torch.ones(1, 1, BLOCK + 1, BLOCK + 1, dtype=torch.bool).tril()
+    whole = attend(module, *parts, mask)[0]
+    torch.testing.assert_close(whole, attend(module, *parts, None)[0])
+    mask[..., 0] = False
+    mask[0, 0, 0, 0] = True  # or it would see nothing
+    theirs = scaled_dot_product_attention(*parts, attn_mask=mask)
+    torch.testing.assert_close(attend(module, *parts, mask)[0].transpose(1, 2), theirs)
 
 
 def test_a_window_that_holds_everything_is_none():

@@ -32,6 +32,7 @@ def write_project(root: Path) -> None:
     chosen["runs"]["untuned-tiny"] = chosen["runs"]["untuned-original"] | small | {"seeds": [0]}
     chosen["runs"]["counts"] = chosen["runs"]["pool-popularity"] | {"prompts": few}
     chosen["pools"] |= {"sampled-4": {"candidates": 5}, "sampled-9": {"candidates": 10}}
+    chosen["pools"]["sampled-7"] = {"candidates": 8, "at_most": {"test": 3, "checked": 2, "seeds": 1}}
     chosen["pools"]["popularity-6"] = {"candidates": 6, "first": "popularity"}
     chosen["tune"]["pools"] = "sampled-4"
     chosen["tracking"]["enabled"] = False
@@ -90,7 +91,7 @@ def project(tmp_path_factory, tiny_cache):
     """Everything run once; what each stage said."""
     root = tmp_path_factory.mktemp("project")
     write_project(root)
-    runs, kinds = ("counts", "untuned-tiny", "lora-tiny"), ("sampled-4", "sampled-9", "popularity-6")
+    runs, kinds = ("counts", "untuned-tiny", "lora-tiny"), ("sampled-4", "sampled-7", "sampled-9", "popularity-6")
     stages = [("sequences", run) for run in ("popularity", *runs)] + [("retrieve", "popularity")]
     ranked = [(run, kind) for run in runs for kind in kinds if run != "untuned-tiny" or kind == "sampled-4"]
     stages += [("pools", *names) for names in ranked] + [("tune", run) for run in runs]
@@ -169,6 +170,16 @@ def test_those_with_a_full_history_are_counted_apart(project):
     )
     assert full["recall@10"] == 1.0
     assert full["mrr"] == pytest.approx((1 / (ranks["greater"] + 1)).mean(), abs=0.02)
+
+
+def test_pools_that_take_long_are_ranked_for_fewer_users_by_fewer_seeds(project):
+    root, _ = project
+    table = read(root / "ranks/ml-100k/sampled-7/lora-tiny.parquet")
+    assert table["seed"].to_list() == [0, 0, 0]
+    assert set(table["user"]) < set(read(root / "ranks/ml-100k/sampled-9/lora-tiny.parquet")["user"])
+    assert metrics(root, "sampled-7", "lora-tiny.checks")["checked"] == 2
+    signature = metrics(root, "sampled-7", "lora-tiny.signature")
+    assert (signature["seeds"], signature["settings"]["prompts"]["others"]) == ([0], 3)
 
 
 def test_what_was_checked(project):
